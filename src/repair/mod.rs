@@ -1,0 +1,78 @@
+//! The flagship dataflow: repairs an event stream.
+//!
+//! [`spec`] is its file format, [`report`] what a run says of itself.
+pub mod report;
+pub mod spec;
+
+use std::path::PathBuf;
+
+use crate::Result;
+use crate::time::EventTime;
+
+pub use report::Report;
+pub use spec::Dataflow;
+
+/// How to run a dataflow: what the command line decides.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Where file sinks write.
+    pub out: PathBuf,
+    /// Worker threads in this process.
+    pub workers: usize,
+    /// The other processes, where there are some.
+    pub cluster: Option<Cluster>,
+    /// Records in an epoch; `None` lets the engine adapt.
+    pub epoch_events: Option<u64>,
+    /// An epoch closes at this age in milliseconds; 0 turns the clock off.
+    pub epoch_ms: Option<u64>,
+    /// Whether to draw a progress bar on a terminal.
+    pub progress: bool,
+}
+
+/// The processes of a run on several.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// The number of this process, from 0.
+    pub process: usize,
+    /// `host:port` of every process, by number.
+    pub addresses: Vec<String>,
+}
+
+/// One step of a scripted run: an epoch of records, and what is known of time.
+#[derive(Clone, Debug, Default)]
+pub struct Step {
+    /// The records of the epoch; may be none.
+    pub records: Vec<Vec<u8>>,
+    /// Sets the watermark from this epoch on.
+    pub watermark: Option<EventTime>,
+}
+
+/// What a scripted run wrote, as JSON lines that name their epoch: the step's number.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs {
+    /// `changes.jsonl`.
+    pub changes: Vec<u8>,
+    /// `dead.jsonl`.
+    pub dead: Vec<u8>,
+    /// `gaps.jsonl`.
+    pub gaps: Vec<u8>,
+}
+
+/// Runs `dataflow` over its source until it ends, and writes its sinks.
+///
+/// # Errors
+/// `Usage` where the inputs or options are wrong, `Unavailable` where reading or writing failed.
+pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
+    let _ = (dataflow, options);
+    Err(crate::Error::internal("not built yet"))
+}
+
+/// Runs `dataflow` over `steps`, an epoch each, as a source that never ends; its sinks are kept
+/// in memory.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_steps(dataflow: &Dataflow, steps: Vec<Step>, workers: usize) -> Result<Outputs> {
+    let _ = (dataflow, steps, workers);
+    Err(crate::Error::internal("not built yet"))
+}
