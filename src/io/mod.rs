@@ -1,1 +1,11 @@
-//! io
+//! The only code that reads and writes files and pipes.
+//!
+//! - [`input`]: the bytes of one input, whatever it is: a file, a compressed file, a pipe.
+//! - [`cutter`]: lines of all inputs, in their one order, cut into epochs and dealt to workers.
+//! - [`output`]: lines that many workers write into one file, each at its place.
+//! - [`attic`]: records that may still be needed, kept on disk.
+
+pub mod attic;
+pub mod cutter;
+pub mod input;
+pub mod output;

@@ -1,6 +1,8 @@
 //! The flagship dataflow: repairs an event stream.
 //!
 //! [`spec`] is its file format, [`report`] what a run says of itself.
+pub mod fill;
+pub mod names;
 pub mod report;
 pub mod spec;
 

@@ -1,0 +1,171 @@
+//! The bytes of one input: a plain or compressed file, a pipe, or standard input.
+//!
+//! Files are read where the caller stands. Whatever may make a reader wait is read by a thread of
+//! its own, so that the caller can do other work until bytes come.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+
+use crate::{Error, Result};
+
+/// Bytes that a waiting reader hands over at once.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Chunks that may wait to be taken.
+const CHUNKS_AHEAD: usize = 16;
+
+/// What came of asking an input for bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// This many bytes were appended; never 0.
+    Bytes(usize),
+    /// There are none now; there may be later.
+    Pending,
+    /// There are no more.
+    End,
+}
+
+/// An open input.
+pub struct Input {
+    label: String,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    Now(Box<dyn Read + Send>),
+    Later { chunks: Receiver<io::Result<Vec<u8>>>, rest: Vec<u8>, taken: usize },
+}
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Input").field("label", &self.label).finish_non_exhaustive()
+    }
+}
+
+impl Input {
+    /// Opens the file at `path`; `.gz` and `.zst` are decompressed. `progress` counts the bytes
+    /// read from the file.
+    ///
+    /// # Errors
+    /// `Unavailable` where the file cannot be opened.
+    pub fn open(path: &Path, progress: Arc<AtomicU64>) -> Result<Self> {
+        let label = path.display().to_string();
+        let fail = |error: io::Error| {
+            Error::unavailable(format!("could not open input \"{label}\"")).with_source(error)
+        };
+        let file = File::open(path).map_err(fail)?;
+        let is_regular = file.metadata().map_err(fail)?.is_file();
+        let counted = Counted { inner: file, progress };
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let reader: Box<dyn Read + Send> = match extension {
+            Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(counted)),
+            Some("zst") => Box::new(zstd::stream::read::Decoder::new(counted).map_err(fail)?),
+            _ => Box::new(counted),
+        };
+        let bytes = if is_regular { Bytes::Now(reader) } else { Bytes::waiting_for(reader) };
+        Ok(Input { label, bytes })
+    }
+
+    /// Standard input.
+    pub fn stdin() -> Self {
+        Input { label: "stdin".to_owned(), bytes: Bytes::waiting_for(Box::new(io::stdin())) }
+    }
+
+    /// Bytes that are there already.
+    pub fn from_bytes(label: &str, content: Vec<u8>) -> Self {
+        let bytes = Bytes::Now(Box::new(io::Cursor::new(content)));
+        Input { label: label.to_owned(), bytes }
+    }
+
+    /// The path, or `stdin`.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Appends at most `most` bytes to `buffer`.
+    ///
+    /// # Errors
+    /// `Unavailable` where reading failed, a damaged compressed file included.
+    pub fn fill(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<Fill> {
+        let fill = match &mut self.bytes {
+            Bytes::Now(reader) => read_some(reader, buffer, most),
+            Bytes::Later { chunks, rest, taken } => loop {
+                if *taken < rest.len() {
+                    let count = most.min(rest.len() - *taken);
+                    buffer.extend_from_slice(&rest[*taken..*taken + count]);
+                    *taken += count;
+                    break Ok(Fill::Bytes(count));
+                }
+                match chunks.try_recv() {
+                    Ok(Ok(chunk)) => (*rest, *taken) = (chunk, 0),
+                    Ok(Err(error)) => break Err(error),
+                    Err(TryRecvError::Empty) => break Ok(Fill::Pending),
+                    Err(TryRecvError::Disconnected) => break Ok(Fill::End),
+                }
+            },
+        };
+        fill.map_err(|error| {
+            Error::unavailable(format!("could not read input \"{}\"", self.label))
+                .with_source(error)
+        })
+    }
+}
+
+impl Bytes {
+    /// Reads in a thread of its own, which ends with the input or when nobody takes its chunks.
+    fn waiting_for(mut reader: Box<dyn Read + Send>) -> Self {
+        let (sender, chunks) = sync_channel(CHUNKS_AHEAD);
+        std::thread::spawn(move || {
+            loop {
+                let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+                let sent = match read_some(&mut reader, &mut chunk, CHUNK_BYTES) {
+                    Ok(Fill::Bytes(_)) => sender.send(Ok(chunk)),
+                    Ok(_) => return,
+                    Err(error) => {
+                        // The receiver may be gone, and then nobody asks why reading failed.
+                        let _ = sender.send(Err(error));
+                        return;
+                    }
+                };
+                if sent.is_err() {
+                    return;
+                }
+            }
+        });
+        Bytes::Later { chunks, rest: Vec::new(), taken: 0 }
+    }
+}
+
+/// Reads once, into the end of `buffer`.
+fn read_some(reader: &mut impl Read, buffer: &mut Vec<u8>, most: usize) -> io::Result<Fill> {
+    let before = buffer.len();
+    buffer.resize(before + most, 0);
+    let outcome = loop {
+        match reader.read(&mut buffer[before..]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => break outcome,
+        }
+    };
+    buffer.truncate(before + *outcome.as_ref().unwrap_or(&0));
+    Ok(match outcome? {
+        0 => Fill::End,
+        count => Fill::Bytes(count),
+    })
+}
+
+/// A file whose reads are counted.
+struct Counted {
+    inner: File,
+    progress: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.progress.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}

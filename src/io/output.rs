@@ -1,0 +1,132 @@
+//! Lines that many workers write into one file, each at its place.
+//!
+//! Workers agree on the offset of what each writes, so that a file is the same for any number of
+//! them. A regular file takes the pieces in any order; a pipe or a terminal takes them in the
+//! order of their offsets, and what comes early waits.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{Error, Result};
+
+/// One destination of lines; clones write to the same one.
+#[derive(Clone)]
+pub struct Output {
+    label: Arc<str>,
+    target: Target,
+}
+
+#[derive(Clone)]
+enum Target {
+    File(Arc<File>),
+    InOrder(Arc<Mutex<InOrder>>),
+}
+
+/// A writer that takes bytes only one after the other.
+struct InOrder {
+    written: u64,
+    waiting: BTreeMap<u64, Vec<u8>>,
+    writer: Box<dyn Write + Send>,
+}
+
+impl std::fmt::Debug for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Output").field("label", &self.label).finish_non_exhaustive()
+    }
+}
+
+impl Output {
+    /// The file at `path`; `fresh` empties it.
+    ///
+    /// # Errors
+    /// `Unavailable` where it cannot be created or opened.
+    pub fn file(path: &Path, fresh: bool) -> Result<Self> {
+        let label = path.display().to_string();
+        let open = || -> io::Result<Target> {
+            let file = File::options().write(true).create(true).truncate(fresh).open(path)?;
+            Ok(if file.metadata()?.is_file() {
+                Target::File(Arc::new(file))
+            } else {
+                Target::in_order(Box::new(file))
+            })
+        };
+        let target = open().map_err(|error| {
+            Error::unavailable(format!("could not write \"{label}\"")).with_source(error)
+        })?;
+        Ok(Output { label: label.into(), target })
+    }
+
+    /// Standard output.
+    pub fn stdout() -> Self {
+        let target = Target::in_order(Box::new(io::stdout()));
+        Output { label: "standard output".into(), target }
+    }
+
+    /// Anything else that takes bytes in order.
+    pub fn writer(label: &str, writer: Box<dyn Write + Send>) -> Self {
+        Output { label: label.into(), target: Target::in_order(writer) }
+    }
+
+    /// Writes `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// `Unavailable` where the destination does not take them.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let written = match &self.target {
+            Target::File(file) => file.write_all_at(bytes, offset),
+            Target::InOrder(in_order) => {
+                in_order.lock().unwrap_or_else(PoisonError::into_inner).write(bytes, offset)
+            }
+        };
+        written.map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::StorageFull => Some("free some space, then run again"),
+                _ => None,
+            };
+            let failed = Error::unavailable(format!("could not write to {}", self.label_quoted()))
+                .with_source(error);
+            match hint {
+                Some(hint) => failed.with_hint(hint),
+                None => failed,
+            }
+        })
+    }
+
+    fn label_quoted(&self) -> String {
+        match &self.target {
+            Target::InOrder(_) if !self.label.contains('/') => self.label.to_string(),
+            _ => format!("\"{}\"", self.label),
+        }
+    }
+}
+
+impl Target {
+    fn in_order(writer: Box<dyn Write + Send>) -> Self {
+        let waiting = BTreeMap::new();
+        Target::InOrder(Arc::new(Mutex::new(InOrder { written: 0, waiting, writer })))
+    }
+}
+
+impl InOrder {
+    fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if offset != self.written {
+            self.waiting.insert(offset, bytes.to_vec());
+            return Ok(());
+        }
+        self.writer.write_all(bytes)?;
+        self.written += bytes.len() as u64;
+        while let Some(next) = self.waiting.first_entry().filter(|e| *e.key() == self.written) {
+            let bytes = next.remove();
+            self.writer.write_all(&bytes)?;
+            self.written += bytes.len() as u64;
+        }
+        self.writer.flush()
+    }
+}

@@ -1,0 +1,564 @@
+//! The rules about gaps: which are due, which are too wide, what stands in for missing ids.
+//!
+//! A [`Filler`] holds the streams of one worker. Each epoch it is told what changed about gaps,
+//! types and time, and answers with [`Note`]s: net changes of what is published, reported and set
+//! aside. It speaks of intervals of ids and never of single ones, so that its work does not grow
+//! with the width of gaps; whoever writes lines spells the ids out.
+//!
+//! All missing ids of a gap share one event time, because they share their neighbours; so a gap
+//! that is enumerated is one interval with a time and a type.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::names::Names;
+use super::spec::{FillType, GapsSpec};
+use crate::event::{Reason, TimestampFormat};
+use crate::operators::gaps::Gap;
+use crate::time::EventTime;
+
+/// A change of what is said about the gaps of one stream.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Note {
+    /// Reconstructed events are published (diff 1) or withdrawn (-1): the changelog's part.
+    Guess(Guess, i8),
+    /// A dead letter about gaps is written or withdrawn.
+    Letter {
+        /// `GapTooWide` or `SequenceTooSparse`.
+        reason: Reason,
+        /// The stream's name.
+        stream: String,
+        /// The first missing id; of no meaning for `SequenceTooSparse`.
+        from: i64,
+        /// The last missing id; likewise.
+        to: i64,
+        /// 1 or -1.
+        diff: i8,
+    },
+    /// A gap opens or closes.
+    Gap {
+        /// The stream's name.
+        stream: String,
+        /// The first missing id.
+        from: i64,
+        /// The last missing id.
+        to: i64,
+        /// 1 or -1.
+        diff: i8,
+    },
+    /// Reconstructed events that stand at the end of the input.
+    Final(Guess),
+    /// How the totals change.
+    Tally(Tally),
+}
+
+/// Reconstructed events of consecutive missing ids.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Guess {
+    /// The stream's name.
+    pub stream: String,
+    /// The first id.
+    pub from: i64,
+    /// The last id.
+    pub to: i64,
+    /// Their event time.
+    pub time: EventTime,
+    /// Their type.
+    pub r#type: String,
+}
+
+impl Guess {
+    /// The number of events.
+    pub fn count(&self) -> u64 {
+        width(self.from, self.to)
+    }
+}
+
+/// Changes of totals.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub struct Tally {
+    /// Reconstructed events that are published.
+    pub reconstructed: i64,
+    /// Reconstructed events that were withdrawn or replaced.
+    pub retracted: u64,
+    /// Those of them whose id came.
+    pub filled: u64,
+    /// Open gaps.
+    pub open: i64,
+    /// Ids that open gaps miss.
+    pub missing: i128,
+}
+
+/// What happened in one epoch, as far as one worker's streams go.
+#[derive(Clone, Debug, Default)]
+pub struct EpochOfGaps {
+    /// Changes of gaps.
+    pub gaps: Vec<((u32, Gap), isize)>,
+    /// Events seen: (stream, type, how many).
+    pub types: Vec<(u32, u32, u64)>,
+    /// Ids seen for the first time at a time: (stream, id, time). Only needed with a grace.
+    pub witnesses: Vec<(u32, i64, i64)>,
+    /// The watermark, where it is known.
+    pub watermark: Option<i64>,
+    /// Whether the input ends with this epoch.
+    pub last: bool,
+}
+
+/// Which notes are wanted; tallies always are.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// `Guess` notes.
+    pub guesses: bool,
+    /// `Gap` notes.
+    pub gaps: bool,
+}
+
+/// The rules, and the gaps of one worker's streams.
+#[derive(Debug)]
+pub struct Filler {
+    rules: GapsSpec,
+    format: TimestampFormat,
+    wanted: Wanted,
+    names: Names,
+    fixed_type: Option<u32>,
+    streams: HashMap<u32, Stream, foldhash::fast::RandomState>,
+    /// All gaps, due or not, by stream and the id above.
+    gaps: BTreeMap<(u32, i64), Gap>,
+    /// (time, stream, id) of ids whose time the watermark has not passed by the grace.
+    waiting: BinaryHeap<Reverse<(i64, u32, i64)>>,
+    watermark: Option<i64>,
+}
+
+/// What is known of one stream.
+#[derive(Debug)]
+struct Stream {
+    types: TypeCounts,
+    /// Gaps are due when the id above is not greater; `i64::MIN` when none is.
+    due: i64,
+    /// Ids missed by due gaps that are not too wide.
+    narrow: u128,
+    sparse: bool,
+}
+
+/// Events by type.
+#[derive(Debug, Default)]
+struct TypeCounts {
+    counts: Vec<(u32, u64)>,
+    /// Where each type stands in `counts`, once there are many.
+    index: HashMap<u32, usize, foldhash::fast::RandomState>,
+    /// Where the most frequent type stands.
+    most: Option<usize>,
+}
+
+/// Up to this many types are looked for one by one.
+const FEW_TYPES: usize = 12;
+
+/// Consecutive missing ids that are reconstructed alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Interval {
+    from: i64,
+    to: i64,
+    time: EventTime,
+    r#type: u32,
+}
+
+impl Filler {
+    /// A filler with no streams.
+    pub fn new(rules: GapsSpec, format: TimestampFormat, wanted: Wanted, names: Names) -> Self {
+        let fixed_type = match &rules.r#type {
+            FillType::Fixed(name) => Some(names.number(name)),
+            FillType::MostFrequent | FillType::LowerNeighbour => None,
+        };
+        Filler {
+            rules,
+            format,
+            wanted,
+            names,
+            fixed_type,
+            streams: HashMap::default(),
+            gaps: BTreeMap::new(),
+            waiting: BinaryHeap::new(),
+            watermark: None,
+        }
+    }
+
+    /// Whether missing ids must wait for the watermark.
+    fn waits(&self) -> bool {
+        self.rules.grace_us > 0
+    }
+
+    /// Applies one epoch, which comes after all that were applied; appends what changes.
+    pub fn apply(&mut self, mut epoch: EpochOfGaps, notes: &mut Vec<Note>) {
+        self.watermark = self.watermark.max(epoch.watermark);
+        let mut due: HashMap<u32, i64, foldhash::fast::RandomState> = HashMap::default();
+        if self.waits() {
+            self.pass_watermark(&epoch.witnesses, &mut due);
+        }
+        epoch.gaps.sort_unstable();
+        epoch.types.sort_unstable();
+        let mut touched: Vec<u32> = epoch.gaps.iter().map(|((stream, _), _)| *stream).collect();
+        touched.extend(epoch.types.iter().map(|(stream, _, _)| *stream));
+        touched.extend(due.keys());
+        if epoch.last && self.waits() {
+            touched.extend(self.gaps.keys().map(|(stream, _)| *stream));
+        }
+        touched.sort_unstable();
+        touched.dedup();
+
+        let mut tally = Tally::default();
+        let (mut gaps, mut types) = (&epoch.gaps[..], &epoch.types[..]);
+        for stream in touched {
+            let gaps_here = take_while(&mut gaps, |((of, _), _)| *of == stream);
+            let types_here = take_while(&mut types, |(of, _, _)| *of == stream);
+            let due = if epoch.last { Some(i64::MAX) } else { due.get(&stream).copied() };
+            self.apply_stream(stream, gaps_here, types_here, due, notes, &mut tally);
+        }
+        if tally != Tally::default() {
+            notes.push(Note::Tally(tally));
+        }
+        if epoch.last {
+            self.finish(notes);
+        }
+    }
+
+    /// Moves ids that the watermark has passed by the grace from `waiting` to `due`: of each
+    /// stream the highest.
+    fn pass_watermark(
+        &mut self,
+        witnesses: &[(u32, i64, i64)],
+        due: &mut HashMap<u32, i64, foldhash::fast::RandomState>,
+    ) {
+        self.waiting.extend(
+            witnesses
+                .iter()
+                .filter(|(stream, id, _)| self.streams.get(stream).is_none_or(|s| *id > s.due))
+                .map(|&(stream, id, time)| Reverse((time, stream, id))),
+        );
+        let Some(watermark) = self.watermark else { return };
+        let passed = watermark.saturating_sub(self.rules.grace_us);
+        while let Some(&Reverse((time, stream, id))) = self.waiting.peek() {
+            if time > passed {
+                break;
+            }
+            self.waiting.pop();
+            due.entry(stream).and_modify(|highest| *highest = id.max(*highest)).or_insert(id);
+        }
+    }
+
+    fn apply_stream(
+        &mut self,
+        number: u32,
+        gaps: &[((u32, Gap), isize)],
+        types: &[(u32, u32, u64)],
+        due: Option<i64>,
+        notes: &mut Vec<Note>,
+        tally: &mut Tally,
+    ) {
+        let nothing_due = if self.waits() { i64::MIN } else { i64::MAX };
+        let stream = self.streams.entry(number).or_insert_with(|| Stream {
+            types: TypeCounts::default(),
+            due: nothing_due,
+            narrow: 0,
+            sparse: false,
+        });
+        let type_before = self.fixed_type.or(stream.types.most_frequent());
+        for &(_, r#type, count) in types {
+            stream.types.add(r#type, count, &self.names);
+        }
+        let type_after = self.fixed_type.or(stream.types.most_frequent());
+        let due_before = stream.due;
+        let due_after = due_before.max(due.unwrap_or(i64::MIN));
+        stream.due = due_after;
+
+        // What was due before and is no longer so, and what is due now and was not.
+        let (mut gone, mut come) = (Vec::new(), Vec::new());
+        for ((_, gap), diff) in gaps {
+            if *diff < 0 {
+                self.gaps.remove(&(number, gap.above));
+                if gap.above <= due_before {
+                    gone.push(*gap);
+                }
+            }
+        }
+        for ((_, gap), diff) in gaps {
+            if *diff > 0 {
+                self.gaps.insert((number, gap.above), *gap);
+                if gap.above <= due_before {
+                    come.push(*gap);
+                }
+            }
+        }
+        if due_after > due_before {
+            let newly = self.gaps.range((number, due_before + 1)..=(number, due_after));
+            come.extend(newly.map(|(_, gap)| *gap));
+        }
+        gone.sort_unstable();
+        come.sort_unstable();
+
+        let max_width = self.rules.max_width;
+        let is_narrow = |gap: &&Gap| gap.width() <= max_width;
+        let missed = |gaps: &[Gap]| -> u128 {
+            gaps.iter().filter(is_narrow).map(|gap| u128::from(gap.width())).sum()
+        };
+        let sparse_before = stream.sparse;
+        stream.narrow = stream.narrow + missed(&come) - missed(&gone);
+        stream.sparse = stream.narrow > u128::from(self.rules.max_missing);
+        let sparse_after = stream.sparse;
+
+        let shown_before = self.rules.reconstruct && !sparse_before;
+        let shown_after = self.rules.reconstruct && !sparse_after;
+        let same_rules = shown_before == shown_after
+            && (type_before == type_after || self.rules.r#type != FillType::MostFrequent);
+        if gone.is_empty() && come.is_empty() && same_rules {
+            return;
+        }
+
+        let name = self.names.name(number);
+        self.note_gaps(&name, &gone, &come, notes, tally);
+        if sparse_before != sparse_after {
+            notes.push(Note::Letter {
+                reason: Reason::SequenceTooSparse,
+                stream: name.to_string(),
+                from: 0,
+                to: 0,
+                diff: if sparse_after { 1 } else { -1 },
+            });
+        }
+        if shown_before {
+            tally.filled += missing_only_in(&gone, &come, max_width);
+        }
+
+        // Intervals that are published alike before and after need not be looked at, unless the
+        // rules for the whole stream have changed.
+        let (mut all_gone, mut all_come) = (gone, come);
+        if !same_rules {
+            let now: Vec<Gap> = self
+                .gaps
+                .range((number, i64::MIN)..=(number, due_after))
+                .map(|(_, gap)| *gap)
+                .collect();
+            let newly: BTreeSet<Gap> = all_come.iter().copied().collect();
+            all_gone.extend(now.iter().filter(|gap| !newly.contains(gap)));
+            all_gone.sort_unstable();
+            all_come = now;
+        }
+        let intervals = |gaps: &[Gap], shown: bool, r#type: Option<u32>| -> Vec<Interval> {
+            if !shown {
+                return Vec::new();
+            }
+            gaps.iter().filter(is_narrow).map(|gap| self.interval(gap, r#type)).collect()
+        };
+        let before = intervals(&all_gone, shown_before, type_before);
+        let after = intervals(&all_come, shown_after, type_after);
+        for (interval, diff) in difference(&before, &after) {
+            let count = width(interval.from, interval.to);
+            tally.reconstructed += i64::from(diff) * count as i64;
+            if diff < 0 {
+                tally.retracted += count;
+            }
+            if self.wanted.guesses {
+                notes.push(Note::Guess(self.guess(&name, interval), diff));
+            }
+        }
+    }
+
+    /// Notes which gaps opened and closed, and which of them are too wide.
+    fn note_gaps(
+        &self,
+        stream: &str,
+        gone: &[Gap],
+        come: &[Gap],
+        notes: &mut Vec<Note>,
+        tally: &mut Tally,
+    ) {
+        let ids = |gaps: &[Gap]| -> BTreeSet<(i64, i64)> {
+            gaps.iter().map(|gap| (gap.from(), gap.to())).collect()
+        };
+        let (gone, come) = (ids(gone), ids(come));
+        let closed = gone.difference(&come).map(|ids| (*ids, -1_i8));
+        let opened = come.difference(&gone).map(|ids| (*ids, 1_i8));
+        for ((from, to), diff) in closed.chain(opened) {
+            tally.open += i64::from(diff);
+            tally.missing += i128::from(diff) * i128::from(width(from, to));
+            if width(from, to) > self.rules.max_width {
+                let (reason, stream) = (Reason::GapTooWide, stream.to_owned());
+                notes.push(Note::Letter { reason, stream, from, to, diff });
+            }
+            if self.wanted.gaps {
+                notes.push(Note::Gap { stream: stream.to_owned(), from, to, diff });
+            }
+        }
+    }
+
+    /// Notes everything that is reconstructed at the end of the input.
+    fn finish(&self, notes: &mut Vec<Note>) {
+        for (&(number, _), gap) in &self.gaps {
+            let Some(stream) = self.streams.get(&number) else { continue };
+            let shown = self.rules.reconstruct && !stream.sparse;
+            if shown && gap.width() <= self.rules.max_width {
+                let r#type = self.fixed_type.or(stream.types.most_frequent());
+                let interval = self.interval(gap, r#type);
+                notes.push(Note::Final(self.guess(&self.names.name(number), interval)));
+            }
+        }
+    }
+
+    /// How the missing ids of `gap` are reconstructed in a stream with this type for them.
+    fn interval(&self, gap: &Gap, r#type: Option<u32>) -> Interval {
+        let time = EventTime(gap.below_time).midpoint(EventTime(gap.above_time));
+        let r#type = match self.rules.r#type {
+            FillType::LowerNeighbour => gap.below_tag,
+            FillType::MostFrequent | FillType::Fixed(_) => r#type.unwrap_or_default(),
+        };
+        Interval { from: gap.from(), to: gap.to(), time: self.format.round_down(time), r#type }
+    }
+
+    fn guess(&self, stream: &str, interval: Interval) -> Guess {
+        Guess {
+            stream: stream.to_owned(),
+            from: interval.from,
+            to: interval.to,
+            time: interval.time,
+            r#type: self.names.name(interval.r#type).to_string(),
+        }
+    }
+}
+
+impl TypeCounts {
+    fn most_frequent(&self) -> Option<u32> {
+        self.most.map(|at| self.counts[at].0)
+    }
+
+    /// Counts are only ever raised, so the most frequent type is the one so far or the one raised.
+    fn add(&mut self, r#type: u32, count: u64, names: &Names) {
+        let at = if self.counts.len() <= FEW_TYPES {
+            self.counts.iter().position(|(known, _)| *known == r#type)
+        } else {
+            if self.index.is_empty() {
+                self.index.extend(self.counts.iter().enumerate().map(|(at, (known, _))| (*known, at)));
+            }
+            self.index.get(&r#type).copied()
+        };
+        let at = at.unwrap_or_else(|| {
+            self.counts.push((r#type, 0));
+            let at = self.counts.len() - 1;
+            if !self.index.is_empty() {
+                self.index.insert(r#type, at);
+            }
+            at
+        });
+        self.counts[at].1 += count;
+        let most = self.most.unwrap_or(at);
+        let ahead = self.counts[at].1.cmp(&self.counts[most].1);
+        let wins = ahead.is_gt()
+            || ahead.is_eq() && names.name(r#type) < names.name(self.counts[most].0);
+        self.most = Some(if wins { at } else { most });
+    }
+}
+
+/// The number of ids from `from` to `to`, both included.
+fn width(from: i64, to: i64) -> u64 {
+    (to.wrapping_sub(from) as u64).saturating_add(1)
+}
+
+/// Splits off the front of `rest` as long as `belongs` holds.
+fn take_while<'a, T>(rest: &mut &'a [T], belongs: impl Fn(&T) -> bool) -> &'a [T] {
+    let (front, back) = rest.split_at(rest.partition_point(belongs));
+    *rest = back;
+    front
+}
+
+/// How many ids of the gaps in `before` that are not too wide are missed by no gap in `after`.
+fn missing_only_in(before: &[Gap], after: &[Gap], max_width: u64) -> u64 {
+    let mut only = 0;
+    for gap in before.iter().filter(|gap| gap.width() <= max_width) {
+        let start = after.partition_point(|other| other.to() < gap.from());
+        let still: u64 = after[start..]
+            .iter()
+            .take_while(|other| other.from() <= gap.to())
+            .map(|other| width(other.from().max(gap.from()), other.to().min(gap.to())))
+            .sum();
+        only += gap.width() - still;
+    }
+    only
+}
+
+/// What must be withdrawn (-1) and published (1) to get from `before` to `after`, both sorted and
+/// without overlaps; ids that are alike in both are left out.
+fn difference(before: &[Interval], after: &[Interval]) -> Vec<(Interval, i8)> {
+    let mut changes = Vec::new();
+    subtract(before, after, -1, &mut changes);
+    subtract(after, before, 1, &mut changes);
+    changes
+}
+
+/// Appends the pieces of `intervals` that are not alike in `others`.
+fn subtract(
+    intervals: &[Interval],
+    others: &[Interval],
+    diff: i8,
+    pieces: &mut Vec<(Interval, i8)>,
+) {
+    let mut rest = others;
+    for interval in intervals {
+        rest = &rest[rest.partition_point(|other| other.to < interval.from)..];
+        let mut from = Some(interval.from);
+        for other in rest.iter().take_while(|other| other.from <= interval.to) {
+            if (other.time, other.r#type) != (interval.time, interval.r#type) {
+                continue;
+            }
+            let start = from.unwrap_or(i64::MAX);
+            if start < other.from {
+                pieces.push((Interval { from: start, to: other.from - 1, ..*interval }, diff));
+            }
+            // An interval ends below the id above its gap, so the next id exists.
+            from = (other.to < interval.to).then(|| other.to + 1);
+            if from.is_none() {
+                break;
+            }
+        }
+        if let Some(from) = from {
+            pieces.push((Interval { from, ..*interval }, diff));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interval(from: i64, to: i64, time: i64) -> Interval {
+        Interval { from, to, time: EventTime(time), r#type: 0 }
+    }
+
+    #[track_caller]
+    fn check(before: &[Interval], after: &[Interval]) {
+        let ids = |intervals: &[Interval]| -> BTreeSet<(i64, EventTime)> {
+            intervals.iter().flat_map(|i| (i.from..=i.to).map(|id| (id, i.time))).collect()
+        };
+        let (old, new) = (ids(before), ids(after));
+        let mut expected: Vec<_> = old.difference(&new).map(|row| (*row, -1)).collect();
+        expected.extend(new.difference(&old).map(|row| (*row, 1)));
+        let mut found: Vec<_> = difference(before, after)
+            .iter()
+            .flat_map(|(i, diff)| (i.from..=i.to).map(|id| ((id, i.time), *diff)))
+            .collect();
+        expected.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn difference_names_exactly_the_ids_that_change() {
+        check(&[], &[]);
+        check(&[interval(1, 5, 0)], &[]);
+        check(&[interval(1, 5, 0)], &[interval(1, 2, 0), interval(4, 5, 0)]);
+        check(&[interval(1, 5, 0)], &[interval(1, 2, 7), interval(4, 5, 0)]);
+        check(&[interval(1, 5, 0), interval(8, 9, 1)], &[interval(3, 3, 0), interval(8, 9, 2)]);
+        check(&[interval(2, 3, 0), interval(5, 9, 0)], &[interval(1, 12, 0)]);
+    }
+}
