@@ -5,10 +5,20 @@
 //! rule is not an error but a [`Fault`]: it becomes a dead letter with its [`Reason`].
 //!
 //! Reading order: [`EventSpec`] (the rules), [`timestamp`] (instants and their text), [`decode`]
-//! (a record's bytes to its fields), [`write`] (events and dead letters back to bytes).
+//! (a record's bytes to its fields; with `fast`, `slow`, `judge` and `key` for its steps),
+//! [`write`] (events and dead letters back to bytes; with `reconstructed` for inferred events).
 
 pub mod decode;
+mod fast;
+mod judge;
+mod key;
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "the fuzz target includes this file too")]
+mod oracle;
+mod reconstructed;
+mod slow;
 pub mod timestamp;
+mod walk;
 pub mod write;
 
 use std::fmt;
@@ -73,9 +83,7 @@ pub struct EventSpec {
 }
 
 /// Why a record or a gap was set aside.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// Longer than the limit for a record.

@@ -1,0 +1,184 @@
+//! The common record in one pass: a flat object of strings without escapes, plain numbers, `true`,
+//! `false` and `null`, with no whitespace but spaces.
+//!
+//! The one rule: whatever is not plainly of this shape is given up, never judged. So the scanner
+//! may be ignorant, but what it accepts must be valid JSON. The caller has checked that the
+//! record is UTF-8.
+
+use super::decode::{Plan, Spans};
+
+/// Numbers up to this length cannot leave the range of f64, and need no closer look.
+const NUMBER_BYTES_MAX: usize = 64;
+/// Members beyond this many are not guessed.
+const GUESSED_MEMBERS_MAX: usize = 64;
+/// Keys longer than this are not guessed.
+const GUESSED_KEY_BYTES_MAX: usize = 64;
+
+/// The keys of the record before, in order: the next record most likely has the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Guess(Vec<Key>);
+
+#[derive(Clone, Debug)]
+struct Key {
+    /// The key with its quotes, so that comparing it also finds its end.
+    quoted: Vec<u8>,
+    /// The slot of a member that is looked for.
+    slot: Option<usize>,
+}
+
+impl Guess {
+    /// Remembers that the `nth` key of a record was `quoted`.
+    fn learn(&mut self, nth: usize, quoted: &[u8], slot: Option<usize>) {
+        if quoted.len() > GUESSED_KEY_BYTES_MAX {
+            return;
+        }
+        if let Some(key) = self.0.get_mut(nth) {
+            key.quoted.clear();
+            key.quoted.extend_from_slice(quoted);
+            key.slot = slot;
+        } else if nth == self.0.len() && nth < GUESSED_MEMBERS_MAX {
+            self.0.push(Key {
+                quoted: quoted.to_vec(),
+                slot,
+            });
+        }
+    }
+}
+
+/// Finds the members that `plan` names; false where the record is not of the common shape, and
+/// `spans` then means nothing.
+pub(super) fn find(record: &[u8], plan: &Plan, guess: &mut Guess, spans: &mut Spans) -> bool {
+    spans.clear();
+    find_members(record, plan, guess, spans).is_some()
+}
+
+fn find_members(record: &[u8], plan: &Plan, guess: &mut Guess, spans: &mut Spans) -> Option<()> {
+    let mut at = expect(record, skip_spaces(record, 0), b'{')?;
+    at = skip_spaces(record, at);
+    if record.get(at) == Some(&b'}') {
+        return end(record, at + 1);
+    }
+    for nth in 0.. {
+        let slot;
+        match guess.0.get(nth) {
+            Some(key) if record.get(at..)?.starts_with(&key.quoted) => {
+                slot = key.slot;
+                at += key.quoted.len();
+            }
+            _ => {
+                let key_end = string_end(record, expect(record, at, b'"')?)?;
+                slot = plan.slot(record.get(at + 1..key_end - 1)?);
+                guess.learn(nth, record.get(at..key_end)?, slot);
+                at = key_end;
+            }
+        }
+        let value = skip_spaces(record, expect(record, skip_spaces(record, at), b':')?);
+        at = scalar_end(record, value)?;
+        if let Some(slot) = slot {
+            spans.set(slot, value..at);
+        }
+        at = skip_spaces(record, at);
+        match record.get(at)? {
+            b',' => at = skip_spaces(record, at + 1),
+            b'}' => return end(record, at + 1),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Whether nothing but spaces follows.
+fn end(record: &[u8], at: usize) -> Option<()> {
+    (skip_spaces(record, at) == record.len()).then_some(())
+}
+
+fn expect(record: &[u8], at: usize, byte: u8) -> Option<usize> {
+    (record.get(at) == Some(&byte)).then_some(at + 1)
+}
+
+#[inline]
+fn skip_spaces(record: &[u8], mut at: usize) -> usize {
+    while record.get(at) == Some(&b' ') {
+        at += 1;
+    }
+    at
+}
+
+#[inline]
+fn scalar_end(record: &[u8], at: usize) -> Option<usize> {
+    match record.get(at)? {
+        b'"' => string_end(record, at + 1),
+        b'-' | b'0'..=b'9' => number_end(record, at),
+        b't' => word_end(record, at, b"true"),
+        b'f' => word_end(record, at, b"false"),
+        b'n' => word_end(record, at, b"null"),
+        _ => None,
+    }
+}
+
+fn word_end(record: &[u8], at: usize, word: &[u8]) -> Option<usize> {
+    record
+        .get(at..)?
+        .starts_with(word)
+        .then_some(at + word.len())
+}
+
+/// The end of `-?(0|[1-9][0-9]*)(\.[0-9]+)?`. What follows is for the caller to judge, so that an
+/// exponent, a leading zero and a second dot all end the attempt.
+fn number_end(record: &[u8], start: usize) -> Option<usize> {
+    let mut at = start + usize::from(record[start] == b'-');
+    at = match record.get(at)? {
+        b'0' => at + 1,
+        b'1'..=b'9' => digits_end(record, at),
+        _ => return None,
+    };
+    if record.get(at) == Some(&b'.') {
+        let fraction = at + 1;
+        at = digits_end(record, fraction);
+        if at == fraction {
+            return None;
+        }
+    }
+    (at - start <= NUMBER_BYTES_MAX).then_some(at)
+}
+
+fn digits_end(record: &[u8], mut at: usize) -> usize {
+    while record.get(at).is_some_and(u8::is_ascii_digit) {
+        at += 1;
+    }
+    at
+}
+
+/// The position after the string whose content begins at `at`, eight bytes at a time; none for an
+/// escape, a control character, or no end.
+#[inline]
+fn string_end(record: &[u8], mut at: usize) -> Option<usize> {
+    while let Some(eight) = record.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let stops = string_stops(u64::from_le_bytes(*eight));
+        if stops != 0 {
+            at += (stops.trailing_zeros() / 8) as usize;
+            return expect(record, at, b'"');
+        }
+        at += 8;
+    }
+    while let Some(&byte) = record.get(at) {
+        match byte {
+            b'"' => return Some(at + 1),
+            b'\\' | 0..0x20 => return None,
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// Sets the top bit of each byte that is a quote, a backslash or a control character. A borrow can
+/// set bits above a true one as well; the lowest is always true.
+#[inline]
+fn string_stops(eight: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = ONES << 7;
+    let quote = eight ^ (ONES * b'"' as u64);
+    let backslash = eight ^ (ONES * b'\\' as u64);
+    let zeros_below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & TOPS;
+    zeros_below(quote, 1) | zeros_below(backslash, 1) | zeros_below(eight, 0x20)
+}

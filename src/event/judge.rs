@@ -1,0 +1,276 @@
+//! The values that were found to an event, or to the fault that the contract's list puts first.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::decode::{Buffers, Place, Plan, Spans};
+use super::timestamp::DateCache;
+use super::{EventSpec, Fault, Reason, TimestampFormat, key, walk, write};
+use crate::time::EventTime;
+
+/// How much of a value a message quotes, in bytes.
+const QUOTED_BYTES_MAX: usize = 60;
+
+/// What a well-formed record says.
+pub(super) struct Judgement {
+    pub(super) id: i64,
+    pub(super) time: EventTime,
+    pub(super) valid: Option<bool>,
+    pub(super) r#type: Text,
+    pub(super) stream: Text,
+}
+
+/// Where a text lies.
+pub(super) enum Text {
+    /// In the record, as it is.
+    InRecord(Range<usize>),
+    /// In the decoder's buffer of that field.
+    InBuffer,
+}
+
+/// Reads the fields in the order in which their faults count. The dedup key is left in `buffers`.
+pub(super) fn judge(
+    record: &str,
+    spec: &EventSpec,
+    plan: &Plan,
+    spans: &Spans,
+    dates: &mut DateCache,
+    buffers: &mut Buffers,
+) -> Result<Judgement, Fault> {
+    let found = |place: &Place| place.find(record, spans);
+    let value = |range: &Option<Range<usize>>| match range {
+        Some(range) => Value::of(walk::slice(record, range)),
+        None => Value::Absent,
+    };
+    if let Value::Text(origin) = value(&found(&plan.origin))
+        && walk::unquote(origin) == "reconstructed"
+    {
+        let detail = format!("{} is \"reconstructed\": no evidence", plan.origin.label);
+        return Err(Fault {
+            reason: Reason::Inferred,
+            detail,
+        });
+    }
+    let id = read_id(value(&found(&plan.id)), spec.id_text, &plan.id)?;
+    let r#type = {
+        let found = found(&plan.r#type);
+        let content = read_type(value(&found), &plan.r#type)?;
+        keep(content, found, &mut buffers.r#type)
+    };
+    let time = read_time(
+        value(&found(&plan.timestamp)),
+        spec.timestamp_format,
+        dates,
+        &plan.timestamp,
+    )?;
+    let valid = read_valid(value(&found(&plan.valid)), &plan.valid)?;
+    let stream = match plan.stream.as_slice() {
+        [place] if !spec.stream_is_list => {
+            let found = found(place);
+            let content = read_stream(value(&found), place)?;
+            keep(content, found, &mut buffers.stream)
+        }
+        places if spec.stream_is_list && !places.is_empty() => {
+            name_of_list(places, |place| value(&found(place)), &mut buffers.stream)?;
+            Text::InBuffer
+        }
+        _ => Text::InRecord(0..0),
+    };
+    if let Some(fields) = &plan.key {
+        key::write(record, spans, fields, id, time, &mut buffers.key);
+    }
+    Ok(Judgement {
+        id,
+        time,
+        valid,
+        r#type,
+        stream,
+    })
+}
+
+/// Leaves `content` where it lies in the record, inside the quotes of a string or as a number;
+/// what is not there goes to `buffer`.
+fn keep(content: Cow<'_, str>, found: Option<Range<usize>>, buffer: &mut String) -> Text {
+    match (content, found) {
+        (Cow::Borrowed(content), Some(range)) if content.len() == range.len() => {
+            Text::InRecord(range)
+        }
+        (Cow::Borrowed(content), Some(range)) if content.len() + 2 == range.len() => {
+            Text::InRecord(range.start + 1..range.end - 1)
+        }
+        (content, _) => {
+            buffer.clear();
+            buffer.push_str(&content);
+            Text::InBuffer
+        }
+    }
+}
+
+/// One JSON value by its kind, as it is written.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Absent,
+    Null,
+    Bool(bool),
+    Number(&'a str),
+    /// A string with its quotes.
+    Text(&'a str),
+    /// An array or an object.
+    Nested(&'a str),
+}
+
+impl<'a> Value<'a> {
+    fn of(written: &'a str) -> Value<'a> {
+        match written.as_bytes().first() {
+            None => Value::Absent,
+            Some(b'n') => Value::Null,
+            Some(b't') => Value::Bool(true),
+            Some(b'f') => Value::Bool(false),
+            Some(b'"') => Value::Text(written),
+            Some(b'[' | b'{') => Value::Nested(written),
+            Some(_) => Value::Number(written),
+        }
+    }
+
+    /// What a message says of the value.
+    fn quote(self) -> Cow<'a, str> {
+        match self {
+            Value::Absent => "absent".into(),
+            Value::Null => "null".into(),
+            Value::Bool(true) => "true".into(),
+            Value::Bool(false) => "false".into(),
+            Value::Number(written) | Value::Text(written) | Value::Nested(written) => {
+                quote(written)
+            }
+        }
+    }
+}
+
+/// The beginning of `written`, for a message.
+pub(super) fn quote(written: &str) -> Cow<'_, str> {
+    if written.len() <= QUOTED_BYTES_MAX {
+        return written.into();
+    }
+    let end = (0..=QUOTED_BYTES_MAX)
+        .rev()
+        .find(|&end| written.is_char_boundary(end));
+    format!("{}…", &written[..end.unwrap_or(0)]).into()
+}
+
+fn read_id(value: Value<'_>, id_text: bool, place: &Place) -> Result<i64, Fault> {
+    let (id, wanted) = match value {
+        Value::Absent | Value::Null => return Err(fault(Reason::MissingId, place, value, "")),
+        Value::Number(written) => {
+            let is_integer = written
+                .bytes()
+                .all(|byte| byte == b'-' || byte.is_ascii_digit());
+            let wanted = if is_integer {
+                "an integer of 64 bits"
+            } else {
+                "an integer"
+            };
+            (integer(written), wanted)
+        }
+        Value::Text(quoted) if id_text => (
+            integer(&walk::unquote(quoted)),
+            "an integer or its decimal text",
+        ),
+        _ => (None, "an integer"),
+    };
+    id.ok_or_else(|| fault(Reason::BadId, place, value, &format!(", not {wanted}")))
+}
+
+fn read_type<'a>(value: Value<'a>, place: &Place) -> Result<Cow<'a, str>, Fault> {
+    match value {
+        Value::Absent | Value::Null => Err(fault(Reason::MissingType, place, value, "")),
+        Value::Text(quoted) => {
+            let text = walk::unquote(quoted);
+            if text.trim_start().is_empty() {
+                return Err(fault(Reason::MissingType, place, value, ", which is blank"));
+            }
+            Ok(text)
+        }
+        _ => Err(fault(Reason::BadType, place, value, ", not a string")),
+    }
+}
+
+fn read_time(
+    value: Value<'_>,
+    format: TimestampFormat,
+    dates: &mut DateCache,
+    place: &Place,
+) -> Result<EventTime, Fault> {
+    let time = match value {
+        Value::Text(quoted) => format.parse_text_cached(&walk::unquote(quoted), dates),
+        Value::Number(written) => integer(written).and_then(|count| format.parse_integer(count)),
+        _ => None,
+    };
+    time.ok_or_else(|| {
+        let wanted = match value {
+            Value::Absent => String::new(),
+            _ => format!(", not an instant in {}", format.as_str()),
+        };
+        fault(Reason::BadTimestamp, place, value, &wanted)
+    })
+}
+
+fn read_valid(value: Value<'_>, place: &Place) -> Result<Option<bool>, Fault> {
+    match value {
+        Value::Absent => Ok(None),
+        Value::Bool(valid) => Ok(Some(valid)),
+        _ => Err(fault(Reason::BadValid, place, value, ", not a boolean")),
+    }
+}
+
+fn read_stream<'a>(value: Value<'a>, place: &Place) -> Result<Cow<'a, str>, Fault> {
+    let bad = || {
+        fault(
+            Reason::BadStream,
+            place,
+            value,
+            ", not a string or an integer",
+        )
+    };
+    match value {
+        Value::Absent | Value::Null => Ok("".into()),
+        Value::Text(quoted) => Ok(walk::unquote(quoted)),
+        Value::Number("-0") => Ok("0".into()),
+        Value::Number(written) => {
+            let fits = integer(written).is_some() || written.parse::<u64>().is_ok();
+            if fits { Ok(written.into()) } else { Err(bad()) }
+        }
+        _ => Err(bad()),
+    }
+}
+
+/// Writes the name of a stream that several fields name.
+fn name_of_list<'a>(
+    places: &[Place],
+    value: impl Fn(&Place) -> Value<'a>,
+    name: &mut String,
+) -> Result<(), Fault> {
+    name.clear();
+    for place in places {
+        name.push(if name.is_empty() { '[' } else { ',' });
+        write::push_json_string(&read_stream(value(place), place)?, name);
+    }
+    name.push(']');
+    Ok(())
+}
+
+/// The integer that a JSON literal, or a text of an optional minus and digits, says. Dots and
+/// exponents make it none.
+fn integer(written: &str) -> Option<i64> {
+    if written.starts_with('+') {
+        None
+    } else {
+        written.parse().ok()
+    }
+}
+
+fn fault(reason: Reason, place: &Place, value: Value<'_>, complaint: &str) -> Fault {
+    Fault {
+        reason,
+        detail: format!("{} is {}{complaint}", place.label, value.quote()),
+    }
+}
