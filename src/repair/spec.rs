@@ -1,8 +1,31 @@
 //! The dataflow file: its tables, their defaults, and what may be combined.
+//!
+//! A file becomes a [`Dataflow`] in three steps, a submodule each: its text, with what `--set`
+//! says, becomes a tree that knows where each value was written (`document`); a table of the tree
+//! is asked for the keys it may have and their types (`table`); and the tables become the types
+//! of this file (`read`). Scenario files enter at the second step, with a tree from YAML.
+//!
+//! Every refusal is a `Usage` error whose message starts with the place, `file:line:column` or
+//! `--set key=value`, quotes what was written and names the table and key; its hint says what
+//! would be right.
 
-use std::path::PathBuf;
+pub(crate) mod document;
+pub(crate) mod read;
+pub(crate) mod table;
+pub(crate) mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use crate::event::EventSpec;
+use crate::{Error, Result};
+
+/// The largest dataflow file that is read: one that is larger is somebody's data.
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// A dataflow file that was read and found right.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +46,74 @@ pub struct Dataflow {
     pub dead_share: Option<f64>,
     /// Where the results go.
     pub sinks: Sinks,
+}
+
+impl Dataflow {
+    /// Reads a dataflow file; `overrides` are keys and values that replace the file's.
+    ///
+    /// # Errors
+    /// `Usage` where the file cannot be read or is not right.
+    pub fn from_file(path: &Path, overrides: &[(String, String)]) -> Result<Dataflow> {
+        Self::from_text(&read_text(path)?, path, overrides)
+    }
+
+    /// Reads the text of a dataflow file. `origin` names it in errors, lends the dataflow its
+    /// stem as a name, and paths are relative to its folder; it need not exist.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use amend::repair::Dataflow;
+    ///
+    /// let text = "[source]\nkind = 'jsonl'\npath = 'orders.jsonl'\n";
+    /// let dataflow = Dataflow::from_text(text, Path::new("shop/orders.toml"), &[])?;
+    /// assert_eq!(dataflow.name, "orders");
+    ///
+    /// let wrong = Dataflow::from_text("[sorce]\n", Path::new("orders.toml"), &[]).unwrap_err();
+    /// assert_eq!(wrong.to_string(), "orders.toml:1:2: unknown table [sorce]");
+    /// # Ok::<(), amend::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Usage` where the text is not a right dataflow.
+    pub fn from_text(
+        text: &str,
+        origin: &Path,
+        overrides: &[(String, String)],
+    ) -> Result<Dataflow> {
+        let tree = document::parse(text, origin, overrides)?;
+        read::dataflow(&tree, origin)
+    }
+}
+
+/// The text of the dataflow file at `path`.
+fn read_text(path: &Path) -> Result<String> {
+    let failed = |err: std::io::Error| {
+        Error::usage(format!("could not read the dataflow file {path:?}")).with_source(err)
+    };
+    if path.is_dir() {
+        return Err(
+            Error::usage(format!("the dataflow file {path:?} is a directory"))
+                .with_hint("name the .toml file inside it"),
+        );
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(
+            Error::usage(format!("{path:?} is too large for a dataflow file")).with_hint(
+                "the dataflow file names the data: [source] kind = \"jsonl\", path = ..",
+            ),
+        );
+    }
+    String::from_utf8(bytes).map_err(|err| {
+        let valid = &err.as_bytes()[..err.utf8_error().valid_up_to()];
+        let (line, column) = tree::line_and_column(valid, valid.len());
+        Error::usage(format!("{}:{line}:{column}: not UTF-8", path.display()))
+            .with_hint("a dataflow file is TOML text in UTF-8")
+    })
 }
 
 /// Where records come from.
