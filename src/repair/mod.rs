@@ -3,7 +3,6 @@
 //! [`spec`] is its file format, [`report`] what a run says of itself.
 pub mod fill;
 pub mod names;
-//! [`spec`] is its file format, [`inputs`] finds what it reads, [`report`] what a run says of itself.
 pub mod inputs;
 pub mod report;
 pub mod spec;

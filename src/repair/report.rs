@@ -45,3 +45,37 @@ pub struct Example {
     /// The beginning of the record, one line, at most 120 characters.
     pub excerpt: String,
 }
+
+impl Report {
+    /// Dead letters about records; those about gaps left out.
+    pub fn dead_records(&self) -> u64 {
+        self.dead
+            .iter()
+            .filter(|(reason, _)| reason.is_about_record())
+            .map(|(_, n)| n)
+            .sum()
+    }
+}
+
+/// A number with its digits in groups of three.
+///
+/// ```
+/// assert_eq!(amend::repair::report::group_digits(1234567), "1,234,567");
+/// ```
+pub fn group_digits(number: u128) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{self:?}")
+    }
+}
