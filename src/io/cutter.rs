@@ -94,6 +94,8 @@ pub struct Record<'a> {
 pub struct Part {
     /// The epoch.
     pub epoch: Epoch,
+    /// The worker whose part it is.
+    pub worker: usize,
     /// Whether the input ends with this epoch.
     pub last: bool,
     /// Records in the whole epoch.
@@ -235,6 +237,51 @@ impl SharedCutter {
         SharedCutter { cutter: Arc::new(Mutex::new(cutter)) }
     }
 
+    /// Hands out `epochs`, which are not read from anywhere: an epoch of records each. After them
+    /// the input stops, but does not end.
+    pub fn scripted(
+        epochs: Vec<Vec<Vec<u8>>>,
+        max_record_bytes: usize,
+        workers: usize,
+    ) -> Self {
+        let none = Box::new(|| None);
+        let limits = EpochLimits::default();
+        let shared = Self::new(none, limits, max_record_bytes, (0, workers, workers));
+        shared.with(|cutter| {
+            let mut line = 1;
+            let mut offset = 0;
+            for records in epochs {
+                let mut buffer = EpochBuffer::default();
+                for record in records.iter().filter(|record| !is_blank(record)) {
+                    let start = buffer.bytes.len();
+                    let at = buffer.records.len();
+                    if record.len() > max_record_bytes {
+                        buffer.oversize.push((at, record.len() as u64));
+                    }
+                    let kept = &record[..record.len().min(max_record_bytes)];
+                    buffer.bytes.extend_from_slice(kept);
+                    buffer.bytes.push(b'\n');
+                    buffer.records.push(Span { start, length: kept.len() });
+                    let first_record = at;
+                    let partition = 0;
+                    buffer.segments.push(Segment { first_record, partition, start, offset, line });
+                    offset += record.len() as u64 + 1;
+                    line += 1;
+                }
+                cutter.cut.push_back(CutEpoch {
+                    epoch: cutter.next_epoch,
+                    last: false,
+                    ended: Vec::new(),
+                    buffer: Arc::new(buffer),
+                    to_take: workers,
+                });
+                cutter.next_epoch += 1;
+            }
+            cutter.over = true;
+        });
+        shared
+    }
+
     /// The part of `worker` in `epoch`. Every worker asks for every epoch, in order.
     ///
     /// # Errors
@@ -354,6 +401,7 @@ impl Cutter {
         let records = cut.buffer.records.len();
         let part = Part {
             epoch,
+            worker,
             last: cut.last,
             epoch_records: records,
             ended: cut.ended.clone(),

@@ -40,6 +40,11 @@ const GROUP_BITS: u32 = 8;
 /// Blocks in a group.
 const GROUP_BLOCKS: usize = 1 << (GROUP_BITS - 6);
 
+/// The group of `id`: what is routed to one worker.
+pub fn group_of(id: i64) -> i64 {
+    id >> GROUP_BITS
+}
+
 /// One id seen at one event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting<S> {
@@ -156,7 +161,7 @@ where
     let mut builder = OperatorBuilder::new("Sightings".to_owned(), rows.scope());
     let info = builder.operator_info();
     let exchange =
-        Exchange::new(move |row: &Sighting<S>| route(row.stream, row.id >> GROUP_BITS));
+        Exchange::new(move |row: &Sighting<S>| route(row.stream, group_of(row.id)));
     let mut input = builder.new_input(rows, exchange);
     let (verdicts, verdicts_stream) = builder.new_output();
     let (runs, runs_stream) = builder.new_output();
@@ -265,9 +270,9 @@ impl<S: SequenceKey> Arrangement<S> {
         let mut found = Vec::new();
         let mut builder = BlocksBuilder::default();
         for group in rows
-            .chunk_by(|a, b| a.stream == b.stream && a.id >> GROUP_BITS == b.id >> GROUP_BITS)
+            .chunk_by(|a, b| a.stream == b.stream && group_of(a.id) == group_of(b.id))
         {
-            let from = (group[0].id >> GROUP_BITS) << (GROUP_BITS - 6);
+            let from = group_of(group[0].id) << (GROUP_BITS - 6);
             let to = from + (GROUP_BLOCKS as i64 - 1);
             finder.seek(group[0].stream, from, to, &mut found);
             self.apply_group(epoch, group, &finder, &found, &mut builder, said);
@@ -295,7 +300,7 @@ impl<S: SequenceKey> Arrangement<S> {
         said: &mut Said<S>,
     ) {
         let stream = group[0].stream;
-        let base = (group[0].id >> GROUP_BITS) << GROUP_BITS;
+        let base = group_of(group[0].id) << GROUP_BITS;
         let mut old = Bits::default();
         for &place in found {
             let (block, mask) = finder.block(place);
@@ -407,7 +412,7 @@ impl<S: SequenceKey> Arrangement<S> {
         said: &mut Said<S>,
     ) {
         let stream = group[0].stream;
-        let base = (group[0].id >> GROUP_BITS) << GROUP_BITS;
+        let base = group_of(group[0].id) << GROUP_BITS;
         let (mut old_runs, mut new_runs) =
             (std::mem::take(&mut self.old_runs), std::mem::take(&mut self.new_runs));
         old.runs(&mut old_runs);

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::names::Names;
+use super::renumber::TypeCount;
 use super::spec::{FillType, GapsSpec};
 use crate::event::{Reason, TimestampFormat};
 use crate::operators::gaps::Gap;
@@ -98,8 +99,8 @@ pub struct Tally {
 pub struct EpochOfGaps {
     /// Changes of gaps.
     pub gaps: Vec<((u32, Gap), isize)>,
-    /// Events seen: (stream, type, how many).
-    pub types: Vec<(u32, u32, u64)>,
+    /// Events seen, by stream and type.
+    pub types: Vec<TypeCount>,
     /// Ids seen for the first time at a time: (stream, id, time). Only needed with a grace.
     pub witnesses: Vec<(u32, i64, i64)>,
     /// The watermark, where it is known.
@@ -123,7 +124,8 @@ pub struct Filler {
     rules: GapsSpec,
     format: TimestampFormat,
     wanted: Wanted,
-    names: Names,
+    /// The names of streams, and those of types.
+    names: (Names, Names),
     fixed_type: Option<u32>,
     streams: HashMap<u32, Stream, foldhash::fast::RandomState>,
     /// All gaps, due or not, by stream and the id above.
@@ -167,10 +169,15 @@ struct Interval {
 }
 
 impl Filler {
-    /// A filler with no streams.
-    pub fn new(rules: GapsSpec, format: TimestampFormat, wanted: Wanted, names: Names) -> Self {
+    /// A filler with no streams; `names` are those of streams and of types.
+    pub fn new(
+        rules: GapsSpec,
+        format: TimestampFormat,
+        wanted: Wanted,
+        names: (Names, Names),
+    ) -> Self {
         let fixed_type = match &rules.r#type {
-            FillType::Fixed(name) => Some(names.number(name)),
+            FillType::Fixed(name) => Some(names.1.number(name)),
             FillType::MostFrequent | FillType::LowerNeighbour => None,
         };
         Filler {
@@ -199,9 +206,9 @@ impl Filler {
             self.pass_watermark(&epoch.witnesses, &mut due);
         }
         epoch.gaps.sort_unstable();
-        epoch.types.sort_unstable();
+        epoch.types.sort_unstable_by_key(|count| (count.stream, count.r#type));
         let mut touched: Vec<u32> = epoch.gaps.iter().map(|((stream, _), _)| *stream).collect();
-        touched.extend(epoch.types.iter().map(|(stream, _, _)| *stream));
+        touched.extend(epoch.types.iter().map(|count| count.stream));
         touched.extend(due.keys());
         if epoch.last && self.waits() {
             touched.extend(self.gaps.keys().map(|(stream, _)| *stream));
@@ -213,7 +220,7 @@ impl Filler {
         let (mut gaps, mut types) = (&epoch.gaps[..], &epoch.types[..]);
         for stream in touched {
             let gaps_here = take_while(&mut gaps, |((of, _), _)| *of == stream);
-            let types_here = take_while(&mut types, |(of, _, _)| *of == stream);
+            let types_here = take_while(&mut types, |count| count.stream == stream);
             let due = if epoch.last { Some(i64::MAX) } else { due.get(&stream).copied() };
             self.apply_stream(stream, gaps_here, types_here, due, notes, &mut tally);
         }
@@ -253,7 +260,7 @@ impl Filler {
         &mut self,
         number: u32,
         gaps: &[((u32, Gap), isize)],
-        types: &[(u32, u32, u64)],
+        types: &[TypeCount],
         due: Option<i64>,
         notes: &mut Vec<Note>,
         tally: &mut Tally,
@@ -266,8 +273,8 @@ impl Filler {
             sparse: false,
         });
         let type_before = self.fixed_type.or(stream.types.most_frequent());
-        for &(_, r#type, count) in types {
-            stream.types.add(r#type, count, &self.names);
+        for seen in types {
+            stream.types.add(seen.r#type, seen.count, &self.names.1);
         }
         let type_after = self.fixed_type.or(stream.types.most_frequent());
         let due_before = stream.due;
@@ -317,7 +324,7 @@ impl Filler {
             return;
         }
 
-        let name = self.names.name(number);
+        let name = self.names.0.name(number);
         self.note_gaps(&name, &gone, &come, notes, tally);
         if sparse_before != sparse_after {
             notes.push(Note::Letter {
@@ -402,7 +409,7 @@ impl Filler {
             if shown && gap.width() <= self.rules.max_width {
                 let r#type = self.fixed_type.or(stream.types.most_frequent());
                 let interval = self.interval(gap, r#type);
-                notes.push(Note::Final(self.guess(&self.names.name(number), interval)));
+                notes.push(Note::Final(self.guess(&self.names.0.name(number), interval)));
             }
         }
     }
@@ -423,7 +430,7 @@ impl Filler {
             from: interval.from,
             to: interval.to,
             time: interval.time,
-            r#type: self.names.name(interval.r#type).to_string(),
+            r#type: self.names.1.name(interval.r#type).to_string(),
         }
     }
 }

@@ -1,18 +1,27 @@
 //! The flagship dataflow: repairs an event stream.
 //!
 //! [`spec`] is its file format, [`report`] what a run says of itself.
+pub mod commit;
+pub mod desk;
 pub mod fill;
-pub mod names;
 pub mod inputs;
+pub mod ledger;
+pub mod lines;
+pub mod names;
+pub mod reading;
+pub mod renumber;
 pub mod report;
+pub mod run;
 pub mod spec;
+pub mod tally;
+pub mod wiring;
 
 use std::path::PathBuf;
 
-use crate::Result;
 use crate::time::EventTime;
 
 pub use report::Report;
+pub use run::{run, run_steps};
 pub use spec::Dataflow;
 
 /// How to run a dataflow: what the command line decides.
@@ -59,23 +68,4 @@ pub struct Outputs {
     pub dead: Vec<u8>,
     /// `gaps.jsonl`.
     pub gaps: Vec<u8>,
-}
-
-/// Runs `dataflow` over its source until it ends, and writes its sinks.
-///
-/// # Errors
-/// `Usage` where the inputs or options are wrong, `Unavailable` where reading or writing failed.
-pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
-    let _ = (dataflow, options);
-    Err(crate::Error::internal("not built yet"))
-}
-
-/// Runs `dataflow` over `steps`, an epoch each, as a source that never ends; its sinks are kept
-/// in memory.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_steps(dataflow: &Dataflow, steps: Vec<Step>, workers: usize) -> Result<Outputs> {
-    let _ = (dataflow, steps, workers);
-    Err(crate::Error::internal("not built yet"))
 }

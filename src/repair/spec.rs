@@ -194,6 +194,14 @@ pub struct Sinks {
     pub gaps: Option<SinkSpec>,
 }
 
+impl Sinks {
+    /// Whether one of them writes to standard output.
+    pub fn uses_stdout(&self) -> bool {
+        let sinks = [Some(self.clean), self.changes, Some(self.dead), self.gaps];
+        sinks.into_iter().flatten().any(|sink| sink.kind == SinkKind::Stdout)
+    }
+}
+
 /// One sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SinkSpec {

@@ -1,0 +1,191 @@
+//! Where an epoch leaves: workers agree on the place of each one's lines, and write them.
+//!
+//! Every worker says how long its lines are, and every worker hears what all have said; so each
+//! knows its offsets without asking. An epoch's lines in a file are the head, the parts of the
+//! workers in order, and the tail. What is published only at the end of the input (see
+//! [`Desk::for_each_kept`]) stands between them in the last epoch, in the order of the input.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::desk::Desk;
+use super::lines::{Pages, Sink};
+use super::tally::Tally;
+use crate::io::output::Output;
+use crate::runtime::halt::Halt;
+use crate::time::Epoch;
+use crate::{Error, Result};
+
+/// A stretch of an epoch's lines, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Section {
+    /// Withdrawals.
+    Head,
+    /// The records that this worker read.
+    Part(u32),
+    /// What speaks of gaps.
+    Tail,
+}
+
+/// What one section of an epoch comes to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sizes {
+    /// The section.
+    pub section: Section,
+    /// The length of its lines, by number of sink.
+    pub sizes: [u64; 4],
+    /// What was counted while writing it.
+    pub tally: Tally,
+    /// In the last epoch: lines of kept events that are published only now, by their epoch.
+    pub closing: BTreeMap<Epoch, u64>,
+}
+
+/// What the operators of one worker share.
+pub struct Office {
+    /// This worker.
+    pub worker: u32,
+    /// All workers.
+    pub workers: u32,
+    /// Records at hand.
+    pub desk: RefCell<Desk>,
+    /// Lines that wait for their offsets.
+    pub pages: RefCell<BTreeMap<(Epoch, Section), Pages>>,
+    /// The outputs, by number of sink.
+    pub outputs: [Vec<Output>; 4],
+    /// Whether kept events go to `clean.jsonl` as they come.
+    pub streamed: bool,
+    /// Whether there is a changelog.
+    pub changelog: bool,
+    /// How the run is stopped.
+    pub halt: Halt,
+    /// All that was counted, on the first worker.
+    pub totals: RefCell<Tally>,
+}
+
+impl std::fmt::Debug for Office {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Office").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
+impl Office {
+    /// Lets lines wait for their offset, and says how long they are.
+    pub fn submit(&self, epoch: Epoch, section: Section, pages: Pages, tally: Tally) -> Sizes {
+        let sizes = pages.sizes();
+        self.pages.borrow_mut().insert((epoch, section), pages);
+        Sizes { section, sizes, tally, closing: BTreeMap::new() }
+    }
+
+    /// Does what may fail, unless the run has failed before; a failure stops the run.
+    pub fn attempt(&self, act: impl FnOnce() -> Result<()>) {
+        if !self.halt.has_failed()
+            && let Err(error) = act()
+        {
+            self.halt.fail(error);
+        }
+    }
+}
+
+/// Writes the epochs of one worker.
+#[derive(Debug)]
+pub struct Committer {
+    office: Rc<Office>,
+    /// Where the next epoch's lines begin, by number of sink.
+    ends: [u64; 4],
+}
+
+impl Committer {
+    /// A committer for the lines of `office`, into empty outputs.
+    pub fn new(office: Rc<Office>) -> Self {
+        Committer { office, ends: [0; 4] }
+    }
+
+    /// Writes this worker's lines of `epoch`; `sizes` are those of all sections. `last` tells that
+    /// the input ends with this epoch.
+    ///
+    /// # Errors
+    /// Where an output does not take the lines, or the counts do not agree.
+    pub fn commit(&mut self, epoch: Epoch, sizes: &mut [Sizes], last: bool) -> Result<()> {
+        sizes.sort_unstable_by_key(|sizes| sizes.section);
+        let office = Rc::clone(&self.office);
+        let sections = sizes.len() as u32;
+        if sections < office.workers {
+            return Err(Error::internal(format!("epoch {epoch} lacks the word of some workers")));
+        }
+        let mut closed = false;
+        for section in sizes.iter() {
+            if section.section == Section::Tail {
+                self.close(sizes)?;
+                closed = true;
+            }
+            let pages = office.pages.borrow_mut().remove(&(epoch, section.section));
+            for sink in Sink::ALL {
+                let number = sink as usize;
+                if let Some(pages) = &pages {
+                    for output in &office.outputs[number] {
+                        output.write_at(&pages.bytes[number], self.ends[number])?;
+                    }
+                }
+                self.ends[number] += section.sizes[number];
+            }
+        }
+        if !closed {
+            self.close(sizes)?;
+        }
+        if office.worker == 0 {
+            let mut totals = office.totals.borrow_mut();
+            for section in sizes.iter() {
+                totals.add(&section.tally);
+            }
+            totals.check(office.streamed, office.changelog, last)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the kept events that are published only now, at their places among those of all
+    /// workers.
+    fn close(&mut self, sizes: &[Sizes]) -> Result<()> {
+        let mut lengths: BTreeMap<(Epoch, Section), u64> = BTreeMap::new();
+        for section in sizes {
+            for (epoch, length) in &section.closing {
+                lengths.insert((*epoch, section.section), *length);
+            }
+        }
+        let mine = Section::Part(self.office.worker);
+        let clean = Sink::Clean as usize;
+        let mut places = BTreeMap::new();
+        for ((epoch, section), length) in lengths {
+            if section == mine {
+                places.insert(epoch, self.ends[clean]);
+            }
+            self.ends[clean] += length;
+        }
+        if places.is_empty() {
+            return Ok(());
+        }
+        let outputs = &self.office.outputs[clean];
+        let mut page = Vec::new();
+        let mut current = None;
+        let write = |epoch: Option<Epoch>, page: &mut Vec<u8>| -> Result<()> {
+            if let Some(place) = epoch.and_then(|epoch| places.get(&epoch)) {
+                for output in outputs {
+                    output.write_at(page, *place)?;
+                }
+            }
+            page.clear();
+            Ok(())
+        };
+        self.office.desk.borrow().for_each_kept(|epoch, line| {
+            if current != Some(epoch) {
+                write(current, &mut page)?;
+                current = Some(epoch);
+            }
+            page.extend_from_slice(line);
+            Ok(())
+        })?;
+        write(current, &mut page)
+    }
+}

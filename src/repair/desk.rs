@@ -1,0 +1,383 @@
+//! One worker's desk: the records that it has read lie here until their verdicts are in, and
+//! leave as lines.
+//!
+//! Records of the epoch at hand are written in the order of the input, as long runs of bytes that
+//! exceptions interrupt. Records of earlier epochs whose verdict changes come from the attic; what
+//! is to be said of them goes to one place as a [`Slip`], because their order runs across workers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::lines::{Letter, Origin, Pages, Sink, Sources, letter_of, write_change};
+use super::reading::Finding;
+use super::tally::{Sample, Tally};
+use crate::event::{EventSpec, Reason, write::write_event};
+use crate::io::attic::Attic;
+use crate::io::cutter::{Part, Place};
+use crate::operators::{Label, Position, Verdict};
+use crate::time::Epoch;
+use crate::{Error, Result};
+
+/// A line about a record of an earlier epoch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Slip {
+    /// The sink, by number.
+    pub sink: u8,
+    /// Whether the line withdraws something.
+    pub withdraws: bool,
+    /// The record.
+    pub position: Position,
+    /// The line.
+    pub line: Vec<u8>,
+}
+
+/// How a desk writes.
+#[derive(Clone, Debug)]
+pub struct Style {
+    /// The events' fields.
+    pub event: EventSpec,
+    /// The names of the inputs.
+    pub sources: Sources,
+    /// Whether kept events go to `clean.jsonl` as they come; otherwise at the end.
+    pub streamed: bool,
+    /// Whether there is a changelog.
+    pub changelog: bool,
+}
+
+/// A record in the attic.
+#[derive(Clone, Copy, Debug)]
+struct Stored {
+    place: Place,
+    add_valid: bool,
+    label: Label,
+}
+
+/// A part whose verdicts are not all in.
+#[derive(Debug)]
+struct InFlight {
+    part: Part,
+    findings: Vec<(u32, Finding)>,
+}
+
+/// One worker's desk.
+#[derive(Debug)]
+pub struct Desk {
+    style: Style,
+    in_flight: VecDeque<InFlight>,
+    attic: Attic<Position, Stored>,
+    /// Reasons of which an example was given.
+    exemplified: Vec<Reason>,
+}
+
+/// What a desk has written for one epoch.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// The lines of this epoch's records.
+    pub pages: Pages,
+    /// The lines about earlier ones.
+    pub slips: Vec<Slip>,
+    /// What was counted.
+    pub tally: Tally,
+}
+
+/// What leaves the run of plain records.
+enum Exception<'a> {
+    Fault(&'a crate::event::Fault),
+    Rewrite { add_valid: bool },
+    Judged { label: Label, open: bool, add_valid: bool },
+}
+
+impl Desk {
+    /// An empty desk, whose attic will lie in `folder`.
+    pub fn new(style: Style, folder: PathBuf) -> Self {
+        Desk {
+            style,
+            in_flight: VecDeque::new(),
+            attic: Attic::new(folder),
+            exemplified: Vec::new(),
+        }
+    }
+
+    /// Lays a part down, with what was found of its records.
+    pub fn lay_down(&mut self, part: Part, findings: Vec<(u32, Finding)>) {
+        self.in_flight.push_back(InFlight { part, findings });
+    }
+
+    /// Writes the part of `epoch`, all of whose verdicts, and those of this epoch about earlier
+    /// records, are in `verdicts`. Returns the part, whose bytes are no longer needed.
+    ///
+    /// # Errors
+    /// Where the attic fails.
+    pub fn write(
+        &mut self,
+        epoch: Epoch,
+        verdicts: &mut [Verdict],
+        written: &mut Written,
+    ) -> Result<Part> {
+        let InFlight { part, findings } = self
+            .in_flight
+            .pop_front()
+            .filter(|in_flight| in_flight.part.epoch == epoch)
+            .ok_or_else(|| Error::internal(format!("the part of epoch {epoch} is not at hand")))?;
+        verdicts.sort_unstable();
+        let earlier = verdicts.partition_point(|verdict| verdict.position.epoch < epoch);
+        let (earlier, now) = verdicts.split_at(earlier);
+        self.revise(epoch, earlier, written)?;
+        written.tally.read += part.len() as u64;
+
+        let mut plain_from = 0;
+        let mut findings = findings.iter().peekable();
+        let mut now = now.iter().filter(|verdict| verdict.diff > 0).peekable();
+        loop {
+            let found_at = findings.peek().map(|(index, _)| *index);
+            let judged_at = now.peek().map(|verdict| verdict.position.index);
+            let Some(index) = found_at.into_iter().chain(judged_at).min() else { break };
+            let finding = findings.next_if(|(at, _)| *at == index).map(|(_, finding)| finding);
+            let verdict = now.next_if(|verdict| verdict.position.index == index);
+            let add_valid = matches!(finding, Some(Finding::Rewrite { add_valid: true }));
+            let exception = match (finding, verdict) {
+                (_, Some(verdict)) => {
+                    Exception::Judged { label: verdict.label, open: verdict.open, add_valid }
+                }
+                (Some(Finding::Fault(fault)), None) => Exception::Fault(fault),
+                (_, None) => Exception::Rewrite { add_valid },
+            };
+            let index = index as usize;
+            self.write_plain(&part, plain_from, index, written);
+            self.write_exception(&part, index, &exception, written)?;
+            plain_from = index + 1;
+        }
+        self.write_plain(&part, plain_from, part.len(), written);
+        Ok(part)
+    }
+
+    /// Writes records `from..to`, which are all kept as they are.
+    fn write_plain(&self, part: &Part, from: usize, to: usize, written: &mut Written) {
+        if self.style.streamed {
+            let clean = written.pages.of(Sink::Clean);
+            let mut at = from;
+            while at < to {
+                let (lines, next) = part.lines(at, to);
+                if next > at {
+                    clean.extend_from_slice(lines);
+                    written.tally.clean_kept += (next - at) as u64;
+                    at = next;
+                } else {
+                    clean.extend_from_slice(part.record(at).bytes);
+                    clean.push(b'\n');
+                    written.tally.clean_kept += 1;
+                    at += 1;
+                }
+            }
+        }
+        if self.style.changelog {
+            let changes = written.pages.of(Sink::Changes);
+            for at in from..to {
+                let event = part.record(at).bytes;
+                write_change(part.epoch, 1, Origin::Observed, changes, |out| {
+                    out.extend_from_slice(event);
+                });
+                written.tally.published += 1;
+            }
+        }
+    }
+
+    fn write_exception(
+        &mut self,
+        part: &Part,
+        index: usize,
+        exception: &Exception<'_>,
+        written: &mut Written,
+    ) -> Result<()> {
+        let record = part.record(index);
+        match *exception {
+            Exception::Fault(ref fault) => {
+                let place = part.place(index);
+                let (reason, detail) = (fault.reason, fault.detail.as_str());
+                let letter = Letter { reason, detail, epoch: part.epoch, place };
+                let dead = written.pages.of(Sink::Dead);
+                letter.write(&self.style.sources, record.bytes, record.oversize, dead);
+                self.count_letter(&letter, part, index, &mut written.tally);
+            }
+            Exception::Rewrite { add_valid } => self.write_kept(part, index, add_valid, written),
+            Exception::Judged { label, open, add_valid } => {
+                if let Some((reason, detail)) = letter_of(label) {
+                    let place = part.place(index);
+                    let letter = Letter { reason, detail, epoch: part.epoch, place };
+                    let dead = written.pages.of(Sink::Dead);
+                    letter.write(&self.style.sources, record.bytes, None, dead);
+                    self.count_letter(&letter, part, index, &mut written.tally);
+                } else {
+                    self.write_kept(part, index, add_valid, written);
+                }
+                if open {
+                    let stored = Stored { place: part.place(index), add_valid, label };
+                    let position = self.position(part, index);
+                    self.attic.keep(position, record.bytes, stored)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a kept event whose bytes may not be the record's.
+    fn write_kept(&self, part: &Part, index: usize, add_valid: bool, written: &mut Written) {
+        let event = part.record(index).bytes;
+        if self.style.streamed {
+            let clean = written.pages.of(Sink::Clean);
+            write_event(&self.style.event, event, add_valid, clean);
+            clean.push(b'\n');
+            written.tally.clean_kept += 1;
+        }
+        if self.style.changelog {
+            let changes = written.pages.of(Sink::Changes);
+            write_change(part.epoch, 1, Origin::Observed, changes, |out| {
+                write_event(&self.style.event, event, add_valid, out);
+            });
+            written.tally.published += 1;
+        }
+    }
+
+    /// Takes note of what became of records of earlier epochs; `verdicts` are sorted by record.
+    fn revise(
+        &mut self,
+        epoch: Epoch,
+        verdicts: &[Verdict],
+        written: &mut Written,
+    ) -> Result<()> {
+        let mut record = Vec::new();
+        for about in verdicts.chunk_by(|a, b| a.position == b.position) {
+            let position = about[0].position;
+            let said = about.iter().find(|verdict| verdict.diff > 0).ok_or_else(|| {
+                Error::internal(format!("{position:?} is no longer said to be anything"))
+            })?;
+            let Some(kept) = self.attic.get_mut(&position) else {
+                return Err(Error::internal(format!("{position:?} is not in the attic")));
+            };
+            let before = std::mem::replace(&mut kept.value.label, said.label);
+            if before != said.label {
+                let kept = kept.clone();
+                self.attic.read(&kept, &mut record)?;
+                self.restate(epoch, position, &kept.value, before, &record, written);
+            }
+            if !said.open {
+                self.attic.forget(&position);
+            }
+        }
+        Ok(())
+    }
+
+    /// Withdraws what was said of an earlier record, and says what is true now.
+    fn restate(
+        &self,
+        epoch: Epoch,
+        position: Position,
+        stored: &Stored,
+        before: Label,
+        record: &[u8],
+        written: &mut Written,
+    ) {
+        let Written { slips, tally, .. } = written;
+        let place = stored.place;
+        for (label, withdraws) in [(before, true), (stored.label, false)] {
+            let diff = if withdraws { -1 } else { 1 };
+            let mut line = Vec::new();
+            let sink = match letter_of(label) {
+                Some((reason, detail)) => {
+                    let letter = Letter { reason, detail, epoch, place };
+                    if withdraws {
+                        letter.write_withdrawal(&self.style.sources, &mut line);
+                    } else {
+                        letter.write(&self.style.sources, record, None, &mut line);
+                    }
+                    tally.letter(reason, diff);
+                    Sink::Dead
+                }
+                None => {
+                    if withdraws {
+                        tally.retractions += 1;
+                    }
+                    if !self.style.changelog {
+                        continue;
+                    }
+                    write_change(epoch, diff as i8, Origin::Observed, &mut line, |out| {
+                        write_event(&self.style.event, record, stored.add_valid, out);
+                    });
+                    tally.published += diff;
+                    Sink::Changes
+                }
+            };
+            slips.push(Slip { sink: sink as u8, withdraws, position, line });
+        }
+    }
+
+    /// The kept events in the attic, as lines of `clean.jsonl` by epoch: what is published only
+    /// once it can no longer change.
+    ///
+    /// # Errors
+    /// Where the attic fails.
+    pub fn closing_lengths(&self) -> Result<BTreeMap<Epoch, u64>> {
+        let mut lengths = BTreeMap::new();
+        self.for_each_kept(|epoch, line| {
+            *lengths.entry(epoch).or_default() += line.len() as u64;
+            Ok(())
+        })?;
+        Ok(lengths)
+    }
+
+    /// Calls `each` with the line of every kept event in the attic, in the order of the input.
+    ///
+    /// # Errors
+    /// Where the attic or `each` fails.
+    pub fn for_each_kept(&self, mut each: impl FnMut(Epoch, &[u8]) -> Result<()>) -> Result<()> {
+        let (mut record, mut line) = (Vec::new(), Vec::new());
+        for (position, kept) in self.attic.iter() {
+            if kept.value.label == Label::Kept {
+                self.attic.read(kept, &mut record)?;
+                line.clear();
+                write_event(&self.style.event, &record, kept.value.add_valid, &mut line);
+                line.push(b'\n');
+                each(position.epoch, &line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of kept events in the attic.
+    pub fn kept_in_attic(&self) -> u64 {
+        self.attic.iter().filter(|(_, kept)| kept.value.label == Label::Kept).count() as u64
+    }
+
+    fn count_letter(
+        &mut self,
+        letter: &Letter<'_>,
+        part: &Part,
+        index: usize,
+        tally: &mut Tally,
+    ) {
+        tally.letter(letter.reason, 1);
+        if !self.exemplified.contains(&letter.reason) {
+            self.exemplified.push(letter.reason);
+            let position = self.position(part, index);
+            let sample = Sample {
+                place: self.style.sources.describe(letter.place),
+                detail: letter.detail.to_owned(),
+                excerpt: excerpt(part.record(index).bytes),
+            };
+            tally.examples.insert(letter.reason, (position, sample));
+        }
+    }
+
+    fn position(&self, part: &Part, index: usize) -> Position {
+        Position { epoch: part.epoch, reader: part.worker as u32, index: index as u32 }
+    }
+}
+
+/// The beginning of a record as one line of text.
+fn excerpt(record: &[u8]) -> String {
+    const MOST_CHARS: usize = 120;
+    let text = String::from_utf8_lossy(&record[..record.len().min(4 * MOST_CHARS)]);
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MOST_CHARS).collect()
+}

@@ -1,0 +1,132 @@
+//! What runs across workers, written in one place: withdrawals, reconstructed events, gaps.
+//!
+//! Within an epoch each file has withdrawals first, then what workers wrote of their records in
+//! the order of the input, then what speaks of gaps by stream and id. The first and the last of
+//! these are written here, the head and the tail of the epoch.
+
+use super::desk::Slip;
+use super::fill::{Guess, Note};
+use super::lines::{Origin, Pages, Sink, StreamName, write_change, write_gap, write_gap_letter};
+use super::tally::{Sample, Tally};
+use crate::event::{Reason, write::ReconstructedWriter};
+use crate::operators::Position;
+use crate::time::Epoch;
+
+/// How the ledger writes.
+#[derive(Clone, Debug)]
+pub struct Style {
+    /// Reconstructed events of `clean.jsonl`.
+    pub clean: ReconstructedWriter,
+    /// Those of `changes.jsonl`, where there is one.
+    pub changes: Option<ReconstructedWriter>,
+    /// Whether streams are named by lists of fields.
+    pub stream_is_list: bool,
+}
+
+/// The head and the tail of one epoch.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// What comes before the lines of the epoch's records.
+    pub head: Pages,
+    /// What comes after.
+    pub tail: Pages,
+    /// What was counted.
+    pub tally: Tally,
+}
+
+/// Writes the head and the tail of `epoch` from what all workers sent.
+pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut [Note]) -> Entry {
+    let mut entry = Entry::default();
+    slips.sort_unstable();
+    notes.sort_unstable();
+    let (head, tail) = (&mut entry.head, &mut entry.tail);
+
+    let slips_for = |sink: Sink, withdraws: bool| {
+        slips.iter().filter(move |slip| slip.sink == sink as u8 && slip.withdraws == withdraws)
+    };
+    for slip in slips_for(Sink::Changes, true) {
+        head.of(Sink::Changes).extend_from_slice(&slip.line);
+    }
+    for slip in slips_for(Sink::Dead, true) {
+        head.of(Sink::Dead).extend_from_slice(&slip.line);
+    }
+
+    for note in notes.iter() {
+        match note {
+            Note::Guess(guess, diff) => {
+                let page = if *diff < 0 { &mut *head } else { &mut *tail };
+                if let Some(writer) = &style.changes {
+                    write_guess(epoch, guess, *diff, writer, page.of(Sink::Changes));
+                    entry.tally.published += i64::from(*diff) * guess.count() as i64;
+                }
+            }
+            Note::Letter { reason, stream, from, to, diff } => {
+                let name = StreamName { name: stream, is_list: style.stream_is_list };
+                let ids = (*reason == Reason::GapTooWide).then_some((*from, *to));
+                let page = if *diff < 0 { &mut *head } else { &mut *tail };
+                write_gap_letter(*reason, epoch, *diff, &name, ids, page.of(Sink::Dead));
+                entry.tally.letter(*reason, i64::from(*diff));
+                if *diff > 0 && !entry.tally.examples.contains_key(reason) {
+                    let position = Position { epoch, ..Position::default() };
+                    let sample = gap_sample(stream, ids);
+                    entry.tally.examples.insert(*reason, (position, sample));
+                }
+            }
+            Note::Gap { stream, from, to, diff } => {
+                let name = StreamName { name: stream, is_list: style.stream_is_list };
+                // Closings come before openings.
+                let page = if *diff < 0 { &mut *head } else { &mut *tail };
+                write_gap(epoch, *diff, &name, (*from, *to), page.of(Sink::Gaps));
+            }
+            Note::Final(guess) => {
+                let page = tail.of(Sink::Clean);
+                for id in guess.from..=guess.to {
+                    style.clean.write(&guess.stream, id, &guess.r#type, guess.time, page);
+                    page.push(b'\n');
+                    entry.tally.clean_reconstructed += 1;
+                }
+            }
+            Note::Tally(tally) => {
+                entry.tally.reconstructed += tally.reconstructed;
+                entry.tally.retractions += tally.retracted;
+                entry.tally.filled += tally.filled;
+                entry.tally.gaps_open += tally.open;
+                entry.tally.gaps_missing += tally.missing;
+            }
+        }
+    }
+
+    // What is now said of earlier records comes before what is said of this epoch's.
+    for slip in slips_for(Sink::Changes, false) {
+        head.of(Sink::Changes).extend_from_slice(&slip.line);
+    }
+    for slip in slips_for(Sink::Dead, false) {
+        head.of(Sink::Dead).extend_from_slice(&slip.line);
+    }
+    entry
+}
+
+/// Appends the changelog's lines of reconstructed events.
+fn write_guess(
+    epoch: Epoch,
+    guess: &Guess,
+    diff: i8,
+    writer: &ReconstructedWriter,
+    out: &mut Vec<u8>,
+) {
+    for id in guess.from..=guess.to {
+        write_change(epoch, diff, Origin::Reconstructed, out, |out| {
+            writer.write(&guess.stream, id, &guess.r#type, guess.time, out);
+        });
+    }
+}
+
+/// A dead letter about gaps, as a report shows it.
+fn gap_sample(stream: &str, ids: Option<(i64, i64)>) -> Sample {
+    let place = if stream.is_empty() { String::new() } else { format!("stream {stream}") };
+    let detail = match ids {
+        Some((from, to)) => format!("ids {from} to {to} are missing"),
+        None => "the stream's gaps together miss too many ids".to_owned(),
+    };
+    Sample { place, detail, excerpt: String::new() }
+}

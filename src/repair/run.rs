@@ -1,0 +1,538 @@
+//! Running a dataflow: from its file and options to outputs and a report.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::commit::Office;
+use super::desk::{self, Desk};
+use super::inputs::resolve_inputs;
+use super::ledger;
+use super::lines::{Sink, Sources};
+use super::names::{LocalNames, Names};
+use super::reading::{Reading, Rows};
+use super::renumber::Fresh;
+use super::report::{Example, Report};
+use super::spec::{Dataflow, InputSpec, Keep, SinkKind};
+use super::tally::Tally;
+use super::wiring::{self, Inputs, Plan, Tick, Times};
+use super::{Cluster, Outputs, RunOptions, Step};
+use crate::event::write::ReconstructedWriter;
+use crate::io::cutter::{EpochLimits, NextInput, Part, Poll, SharedCutter};
+use crate::io::input::Input;
+use crate::io::output::Output;
+use crate::runtime::clock::Moment;
+use crate::runtime::halt::Halt;
+use crate::time::Epoch;
+use crate::{Error, Result};
+
+/// Epochs that may be under way at once, however small.
+const MOST_IN_FLIGHT: u64 = 256;
+/// Epochs that may be under way at once, however large.
+const LEAST_IN_FLIGHT: u64 = 3;
+/// Between those, records that may be under way.
+const RECORDS_IN_FLIGHT: usize = 64 << 10;
+/// How long a worker with nothing to do waits before it looks for input again.
+const IDLE: Duration = Duration::from_millis(1);
+/// Inputs shorter than this need no progress bar.
+const LONG_INPUT_BYTES: u64 = 64 << 20;
+
+/// Runs `dataflow` over its source until it ends, and writes its sinks.
+///
+/// # Errors
+/// `Usage` where the inputs or options are wrong, `Unavailable` where reading or writing failed.
+pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
+    let inputs = resolve_inputs(&dataflow.source)?;
+    check_cluster(dataflow, options, &inputs)?;
+    let outputs = open_outputs(dataflow, options, &inputs)?;
+    let read_bytes = Arc::new(AtomicU64::new(0));
+    let labels = inputs.iter().map(label_of).collect();
+    let limits = EpochLimits {
+        events: options.epoch_events,
+        age: options.epoch_ms.filter(|ms| *ms > 0).map(Duration::from_millis),
+    };
+    let halt = Halt::new();
+    if options.cluster.is_none() {
+        halt.on_signals()?;
+    }
+    let bar = progress_bar(&inputs, options);
+    let first_worker = options.cluster.as_ref().map_or(0, |c| c.process * options.workers);
+    let processes = options.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
+    let workers = (first_worker, options.workers, processes * options.workers);
+    let next = open_in_turn(inputs, Arc::clone(&read_bytes));
+    let cutter = SharedCutter::new(next, limits, dataflow.event.max_record_bytes, workers);
+    let job = Job {
+        dataflow: dataflow.clone(),
+        cutter,
+        labels,
+        outputs,
+        attic: options.out.clone(),
+        halt,
+        workers: options.workers,
+        cluster: options.cluster.clone(),
+        steps: Vec::new(),
+        progress: bar.map(|bar| (bar, read_bytes)),
+    };
+    let report = job.execute()?;
+    if options.cluster.as_ref().is_none_or(|cluster| cluster.process == 0) {
+        let path = options.out.join("report.json");
+        std::fs::write(&path, report.to_json() + "\n").map_err(|error| {
+            Error::unavailable(format!("could not write \"{}\"", path.display())).with_source(error)
+        })?;
+    }
+    Ok(report)
+}
+
+/// Runs `dataflow` over `steps`, an epoch each, as a source that never ends; its sinks are kept
+/// in memory.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_steps(dataflow: &Dataflow, steps: Vec<Step>, workers: usize) -> Result<Outputs> {
+    let pages: [Page; 4] = Default::default();
+    let outputs = std::array::from_fn(|number| {
+        let sink = Sink::ALL[number].file_name();
+        vec![Output::writer(sink, Box::new(pages[number].clone()))]
+    });
+    let mut dataflow = dataflow.clone();
+    let line_sink = super::spec::SinkSpec { kind: SinkKind::Jsonl, annotate: true };
+    dataflow.sinks.changes.get_or_insert(line_sink);
+    dataflow.sinks.gaps.get_or_insert(line_sink);
+    let watermarks = steps.iter().map(|step| step.watermark.map(|time| time.0)).collect();
+    let records = steps.into_iter().map(|step| step.records).collect();
+    let most = dataflow.event.max_record_bytes;
+    let scratch = tempfile::tempdir().map_err(|error| {
+        Error::unavailable("could not create a scratch folder").with_source(error)
+    })?;
+    let job = Job {
+        dataflow,
+        cutter: SharedCutter::scripted(records, most, workers),
+        labels: vec!["transcript".to_owned()],
+        outputs,
+        attic: scratch.path().to_owned(),
+        halt: Halt::new(),
+        workers,
+        cluster: None,
+        steps: watermarks,
+        progress: None,
+    };
+    job.execute()?;
+    let [_, changes, dead, gaps] = pages.map(|page| page.take());
+    Ok(Outputs { changes, dead, gaps })
+}
+
+/// All that the workers of a process need.
+struct Job {
+    dataflow: Dataflow,
+    cutter: SharedCutter,
+    labels: Vec<String>,
+    outputs: [Vec<Output>; 4],
+    attic: PathBuf,
+    halt: Halt,
+    workers: usize,
+    cluster: Option<Cluster>,
+    /// The watermark that is set at each epoch, where a script sets some.
+    steps: Vec<Option<i64>>,
+    progress: Option<(ProgressBar, Arc<AtomicU64>)>,
+}
+
+/// What a worker comes back with.
+#[derive(Clone, Debug, Default)]
+struct Done {
+    totals: Tally,
+    epochs: u64,
+    ended: bool,
+}
+
+impl Job {
+    fn execute(self) -> Result<Report> {
+        let begun = Moment::now();
+        let config = timely::Config {
+            communication: match &self.cluster {
+                Some(cluster) => timely::CommunicationConfig::Cluster {
+                    threads: self.workers,
+                    process: cluster.process,
+                    addresses: cluster.addresses.clone(),
+                    report: false,
+                    zerocopy: false,
+                },
+                None if self.workers == 1 => timely::CommunicationConfig::Thread,
+                None => timely::CommunicationConfig::Process(self.workers),
+            },
+            worker: timely::WorkerConfig::default(),
+        };
+        let halt = self.halt.clone();
+        let workers_in_all =
+            self.workers * self.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
+        let process = self.cluster.as_ref().map_or(0, |cluster| cluster.process);
+        let names = (Names::default(), Names::default());
+        let job = Arc::new(self);
+        let for_workers = Arc::clone(&job);
+        let guards = timely::execute(config, move |worker| {
+            for_workers.work(worker, process as u32, names.clone())
+        })
+        .map_err(|error| Error::unavailable(format!("could not start the workers: {error}")))?;
+        let mut done = Vec::new();
+        for result in guards.join() {
+            done.push(result.map_err(|panic| {
+                Error::internal(format!("a worker failed: {panic}"))
+                    .with_hint("this is a bug in amend; please report it with the input")
+            })?);
+        }
+        if let Some((bar, _)) = &job.progress {
+            bar.finish_and_clear();
+        }
+        if let Some(error) = halt.take_error() {
+            return Err(error);
+        }
+        let first = done.into_iter().next().unwrap_or_default();
+        let elapsed_s = begun.elapsed().as_secs_f64();
+        Ok(report(first, workers_in_all, elapsed_s))
+    }
+
+    /// The life of one worker.
+    fn work(
+        &self,
+        worker: &mut timely::worker::Worker,
+        process: u32,
+        (streams, types): (Names, Names),
+    ) -> Done {
+        let index = worker.index();
+        let peers = worker.peers() as u32;
+        let event = &self.dataflow.event;
+        let streamed = self.dataflow.keep == Keep::First;
+        let changelog = self.dataflow.sinks.changes;
+        let style = desk::Style {
+            event: event.clone(),
+            sources: Sources::new(&self.dataflow.source.name, self.labels.clone()),
+            streamed,
+            changelog: changelog.is_some(),
+        };
+        let office = Rc::new(Office {
+            worker: index as u32,
+            workers: peers,
+            desk: Desk::new(style, self.attic.clone()).into(),
+            pages: Default::default(),
+            outputs: self.outputs.clone(),
+            streamed,
+            changelog: changelog.is_some(),
+            halt: self.halt.clone(),
+            totals: Default::default(),
+        });
+        let plan = Plan {
+            dataflow: self.dataflow.clone(),
+            ledger: ledger::Style {
+                clean: ReconstructedWriter::new(event, self.dataflow.sinks.clean.annotate),
+                changes: changelog.map(|sink| ReconstructedWriter::new(event, sink.annotate)),
+                stream_is_list: event.stream_is_list,
+            },
+            streams: streams.clone(),
+            types: types.clone(),
+            workers_per_process: self.cluster.as_ref().map(|_| self.workers as u32),
+        };
+        let inputs = worker.dataflow(|scope| wiring::build(scope, &plan, &office));
+        let reading = Reading::new(
+            &self.dataflow,
+            LocalNames::new(streams),
+            LocalNames::new(types),
+            self.cluster.is_some(),
+        );
+        let clustered = self.cluster.is_some();
+        let office_of_feeder = Rc::clone(&office);
+        let feeder =
+            Feeder { index, process, peers, clustered, inputs, reading, office: office_of_feeder };
+        let mut done = self.feed(worker, feeder);
+        if let Some((bar, _)) = &self.progress
+            && index == 0
+        {
+            bar.set_message("writing");
+        }
+        while worker.has_dataflows() {
+            worker.step_or_park(None);
+        }
+        done.totals = office.totals.take();
+        done
+    }
+
+    /// Poll, advance, step, commit: until the input ends.
+    fn feed(&self, worker: &mut timely::worker::Worker, mut feeder: Feeder) -> Done {
+        let mut done = Done::default();
+        let mut epoch: Epoch = 0;
+        let mut committed: Epoch = 0;
+        let mut under_way: BTreeMap<Epoch, usize> = BTreeMap::new();
+        while !self.halt.has_failed() {
+            if self.halt.was_asked() {
+                self.cutter.stop();
+            }
+            while committed < epoch && !feeder.inputs.done.less_equal(&committed) {
+                under_way.remove(&committed);
+                committed += 1;
+            }
+            let records: usize = under_way.values().sum();
+            let in_flight = epoch - committed;
+            let full = in_flight >= MOST_IN_FLIGHT
+                || in_flight >= LEAST_IN_FLIGHT && records >= RECORDS_IN_FLIGHT;
+            if full {
+                worker.step_or_park(Some(IDLE));
+                continue;
+            }
+            match self.cutter.take(feeder.index, epoch) {
+                Err(error) => self.halt.fail(error),
+                Ok(Poll::End) => break,
+                Ok(Poll::Pending) => {
+                    worker.step_or_park(Some(IDLE));
+                }
+                Ok(Poll::Part(part)) => {
+                    under_way.insert(epoch, part.epoch_records);
+                    done.epochs += u64::from(part.epoch_records > 0);
+                    done.ended = part.last;
+                    let watermark = self.steps.get(epoch as usize).copied().flatten();
+                    feeder.feed(part, watermark);
+                    epoch += 1;
+                    if done.ended {
+                        break;
+                    }
+                    worker.step();
+                }
+            }
+            if let Some((bar, read_bytes)) = &self.progress
+                && feeder.index == 0
+            {
+                bar.set_position(read_bytes.load(Ordering::Relaxed));
+            }
+        }
+        done
+    }
+}
+
+/// What one worker puts into the dataflow.
+struct Feeder {
+    index: usize,
+    process: u32,
+    peers: u32,
+    /// Whether there are other processes.
+    clustered: bool,
+    inputs: Inputs,
+    reading: Reading,
+    office: Rc<Office>,
+}
+
+impl Feeder {
+    /// Decodes a part, and feeds its rows.
+    fn feed(&mut self, part: Part, watermark: Option<i64>) {
+        let epoch = part.epoch;
+        let reader = self.index as u32;
+        let mut rows = Rows::default();
+        let findings = self.reading.read(&part, reader, &mut rows);
+        let inputs = &mut self.inputs;
+        let names = [(false, &mut self.reading.streams), (true, &mut self.reading.types)];
+        for (is_type, names) in names {
+            for (number, name) in names.take_fresh() {
+                if self.clustered {
+                    let name = name.into_string();
+                    let fresh = Fresh { to: 0, process: self.process, is_type, number, name };
+                    let told = (0..self.peers).map(|to| Fresh { to, ..fresh.clone() });
+                    told.for_each(|fresh| inputs.names.send(fresh));
+                }
+            }
+        }
+        inputs.rows.send_batch(&mut rows.sightings);
+        inputs.copies.send_batch(&mut rows.copies);
+        inputs.types.send_batch(&mut rows.types);
+        if !rows.times.is_empty() || !part.ended.is_empty() {
+            let ended = if part.worker == 0 { part.ended.clone() } else { Vec::new() };
+            inputs.times.send(Times { reader, times: rows.times, ended });
+        }
+        inputs.ticks.send(Tick { last: part.last, watermark });
+        self.office.desk.borrow_mut().lay_down(part, findings);
+        inputs.advance_to(epoch + 1);
+    }
+}
+
+/// The report of a run, from what its first worker knows.
+fn report(done: Done, workers: usize, elapsed_s: f64) -> Report {
+    let totals = done.totals;
+    let dead: BTreeMap<_, _> = totals
+        .dead
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(reason, count)| (*reason, *count as u64))
+        .collect();
+    let examples = totals.examples.into_iter().filter(|(reason, _)| dead.contains_key(reason)).map(
+        |(reason, (_, sample))| {
+            let example = Example {
+                place: sample.place,
+                detail: sample.detail,
+                excerpt: sample.excerpt,
+            };
+            (reason, example)
+        },
+    );
+    Report {
+        read: totals.read,
+        kept: totals.seats.max(0) as u64,
+        reconstructed: totals.reconstructed.max(0) as u64,
+        examples: examples.collect(),
+        dead,
+        gaps_open: totals.gaps_open.max(0) as u64,
+        gaps_missing_ids: totals.gaps_missing.max(0) as u128,
+        gaps_filled_ids: totals.filled,
+        retractions: totals.retractions,
+        epochs: done.epochs,
+        workers: workers as u64,
+        elapsed_s,
+        stopped: !done.ended,
+    }
+}
+
+/// Refuses what several processes cannot do together.
+fn check_cluster(dataflow: &Dataflow, options: &RunOptions, inputs: &[InputSpec]) -> Result<()> {
+    if options.cluster.is_none() {
+        return Ok(());
+    }
+    let refuse = |what: &str, hint: &str| Err(Error::usage(what).with_hint(hint));
+    if inputs.contains(&InputSpec::Stdin) {
+        let hint = "every process reads the inputs itself: give files that all of them can open";
+        return refuse("standard input cannot be read by several processes", hint);
+    }
+    if options.epoch_ms.is_some_and(|ms| ms > 0) {
+        let hint = "use --epoch-events, or leave both out";
+        return refuse("--epoch-ms would cut other epochs in every process", hint);
+    }
+    if dataflow.sinks.uses_stdout() {
+        let hint = "use kind = \"jsonl\", and an output folder that all of them can write to";
+        return refuse("several processes cannot write to one standard output", hint);
+    }
+    Ok(())
+}
+
+/// Creates the output folder and opens the outputs in it.
+fn open_outputs(
+    dataflow: &Dataflow,
+    options: &RunOptions,
+    inputs: &[InputSpec],
+) -> Result<[Vec<Output>; 4]> {
+    let out = &options.out;
+    let fresh = options.cluster.as_ref().is_none_or(|cluster| cluster.process == 0);
+    std::fs::create_dir_all(out).map_err(|error| {
+        Error::usage(format!("could not create the output folder \"{}\"", out.display()))
+            .with_source(error)
+    })?;
+    let sinks = &dataflow.sinks;
+    let kind = |sink: Sink| match sink {
+        Sink::Clean => Some(sinks.clean.kind),
+        Sink::Changes => sinks.changes.map(|spec| spec.kind),
+        Sink::Dead => Some(sinks.dead.kind),
+        Sink::Gaps => sinks.gaps.map(|spec| spec.kind),
+    };
+    for name in Sink::ALL.map(Sink::file_name).into_iter().chain(["report.json"]) {
+        refuse_input(&out.join(name), inputs)?;
+    }
+    let mut outputs: [Vec<Output>; 4] = Default::default();
+    for sink in Sink::ALL {
+        let path = out.join(sink.file_name());
+        let to_file = kind(sink) == Some(SinkKind::Jsonl) || sink == Sink::Dead;
+        let outputs = &mut outputs[sink as usize];
+        if to_file {
+            outputs.push(Output::file(&path, fresh)?);
+        } else if fresh {
+            remove(&path)?;
+        }
+        if kind(sink) == Some(SinkKind::Stdout) {
+            outputs.push(Output::stdout());
+        }
+    }
+    if fresh {
+        remove(&out.join("report.json"))?;
+    }
+    Ok(outputs)
+}
+
+/// Refuses to write over an input.
+fn refuse_input(output: &Path, inputs: &[InputSpec]) -> Result<()> {
+    let Ok(output_is) = output.canonicalize() else { return Ok(()) };
+    let is_input = inputs.iter().any(|input| match input {
+        InputSpec::Path(path) => path.canonicalize().is_ok_and(|path| path == output_is),
+        InputSpec::Stdin => false,
+    });
+    if !is_input {
+        return Ok(());
+    }
+    let message = format!("the run would write over its own input \"{}\"", output.display());
+    Err(Error::usage(message).with_hint("choose another output folder with --out DIR"))
+}
+
+/// Removes what an earlier run left.
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            let message = format!("could not remove \"{}\" of an earlier run", path.display());
+            Err(Error::unavailable(message).with_source(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn label_of(input: &InputSpec) -> String {
+    match input {
+        InputSpec::Path(path) => path.display().to_string(),
+        InputSpec::Stdin => "stdin".to_owned(),
+    }
+}
+
+fn open_in_turn(inputs: Vec<InputSpec>, read_bytes: Arc<AtomicU64>) -> NextInput {
+    let mut rest = inputs.into_iter();
+    Box::new(move || {
+        rest.next().map(|input| match input {
+            InputSpec::Path(path) => Input::open(&path, Arc::clone(&read_bytes)),
+            InputSpec::Stdin => Ok(Input::stdin()),
+        })
+    })
+}
+
+/// A bar for inputs that take a while, where somebody is looking.
+fn progress_bar(inputs: &[InputSpec], options: &RunOptions) -> Option<ProgressBar> {
+    let sizes = inputs.iter().map(|input| match input {
+        InputSpec::Path(path) => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+        InputSpec::Stdin => 0,
+    });
+    let bytes: u64 = sizes.sum();
+    if !options.progress || bytes < LONG_INPUT_BYTES {
+        return None;
+    }
+    let bar = ProgressBar::new(bytes);
+    let template = "{bar:32} {percent:>3}%  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    Some(bar)
+}
+
+/// Lines kept in memory.
+#[derive(Clone, Default)]
+struct Page {
+    bytes: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Page {
+    fn take(self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

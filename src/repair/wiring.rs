@@ -1,0 +1,545 @@
+//! The dataflow: which operator feeds which.
+//!
+//! ```text
+//! rows ──────► sightings ─ runs ─► gaps ─► fill ─ notes ─► ledger ─┐
+//! copies ────► dedup ─┐ └ verdicts ──────┐  ▲ ▲                    ├─ sizes ─► commit
+//! types ─────────────────────────────────┼──┘ │                    │
+//! times ─────► watermark ────────────────┼────┘   ┌─ slips ► ledger│
+//!                     └─ verdicts ───────┴─► desk ┴────────────────┘
+//! ```
+//!
+//! Rows go to the worker of their group of ids, gaps to that of their stream, verdicts back to the
+//! worker that read the record, and what runs across workers to the first. Every operator waits
+//! until the frontier has passed an epoch before it says anything of it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use differential_dataflow::AsCollection;
+use serde::{Deserialize, Serialize};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::{Operator, OutputBuilder};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::probe::Handle as ProbeHandle;
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Concat, Input, Probe};
+use timely::dataflow::{InputHandleVec, Scope, StreamVec};
+use timely::progress::Antichain;
+
+use super::commit::{Committer, Office, Section, Sizes};
+use super::desk::{Slip, Written};
+use super::fill::{EpochOfGaps, Filler, Note, Wanted};
+use super::ledger;
+use super::names::Names;
+use super::reading::Needs;
+use super::renumber::{Fresh, TypeCount, renumber};
+use super::spec::{Dataflow, Keep};
+use crate::operators::dedup::{self, Sighted, dedup};
+use crate::operators::gaps::{Gap, gaps};
+use crate::operators::per_epoch::{PerEpoch, epoch_of};
+use crate::operators::sightings::{Config, Sighting, group_of, sightings};
+use crate::operators::watermark::{Bounds, Watermark};
+use crate::operators::{Label, Verdict};
+use crate::time::Epoch;
+
+/// What every worker says to itself once an epoch.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Tick {
+    /// Whether the input ends with this epoch.
+    pub last: bool,
+    /// Sets the watermark from this epoch on.
+    pub watermark: Option<i64>,
+}
+
+/// The event times of one part, by input, and the inputs that end in its epoch.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Times {
+    /// The worker that read them.
+    pub reader: u32,
+    /// (input, times), in order.
+    pub times: Vec<(u32, Vec<i64>)>,
+    /// Inputs that end within the epoch.
+    pub ended: Vec<u32>,
+}
+
+/// A copy under its dedup key.
+pub type Copy = (((u32, Vec<u8>), Sighted), Epoch, isize);
+
+/// What the worker loop feeds, and how it sees progress.
+pub struct Inputs {
+    /// Once an epoch.
+    pub ticks: InputHandleVec<Epoch, Tick>,
+    /// Every well-formed event.
+    pub rows: InputHandleVec<Epoch, Sighting<u32>>,
+    /// Every well-formed event under its dedup key, where they are needed.
+    pub copies: InputHandleVec<Epoch, Copy>,
+    /// Events by stream and type.
+    pub types: InputHandleVec<Epoch, TypeCount>,
+    /// Event times.
+    pub times: InputHandleVec<Epoch, Times>,
+    /// Names that this worker has met, for other processes.
+    pub names: InputHandleVec<Epoch, Fresh>,
+    /// Passes an epoch when it is committed.
+    pub done: ProbeHandle<Epoch>,
+}
+
+impl Inputs {
+    /// Tells that everything before `epoch` was fed.
+    pub fn advance_to(&mut self, epoch: Epoch) {
+        self.ticks.advance_to(epoch);
+        self.rows.advance_to(epoch);
+        self.copies.advance_to(epoch);
+        self.types.advance_to(epoch);
+        self.times.advance_to(epoch);
+        self.names.advance_to(epoch);
+    }
+}
+
+/// What the dataflow is built from.
+#[derive(Debug)]
+pub struct Plan {
+    /// The dataflow file.
+    pub dataflow: Dataflow,
+    /// How the ledger writes.
+    pub ledger: ledger::Style,
+    /// The names of this process's streams and types.
+    pub streams: Names,
+    /// See `streams`.
+    pub types: Names,
+    /// Worker threads in each process, where there are several processes.
+    pub workers_per_process: Option<u32>,
+}
+
+/// Builds the dataflow of one worker.
+pub fn build(scope: Scope<'_, Epoch>, plan: &Plan, office: &Rc<Office>) -> Inputs {
+    let dataflow = &plan.dataflow;
+    let needs = Needs::of(dataflow);
+    let (tick_input, ticks) = scope.new_input::<Vec<Tick>>();
+    let (row_input, rows) = scope.new_input::<Vec<Sighting<u32>>>();
+    let (copy_input, copies) = scope.new_input::<Vec<Copy>>();
+    let (type_input, types) = scope.new_input::<Vec<TypeCount>>();
+    let (time_input, times) = scope.new_input::<Vec<Times>>();
+    let (name_input, names) = scope.new_input::<Vec<Fresh>>();
+
+    let route = Route {
+        names: plan.workers_per_process.map(|_| plan.streams.clone()),
+    };
+    let (rows, types) = match plan.workers_per_process {
+        None => (rows, types),
+        Some(workers) => {
+            let (by_group, by_stream) = (route.clone(), route.clone());
+            let here = (office.worker, workers);
+            let tables = || (plan.streams.clone(), plan.types.clone());
+            let to_group = move |row: &Sighting<u32>| by_group.group(row.stream, group_of(row.id));
+            let to_stream = move |count: &TypeCount| by_stream.stream(count.stream);
+            let rows = renumber(rows, names.clone(), to_group, here, tables());
+            (rows, renumber(types, names, to_stream, here, tables()))
+        }
+    };
+
+    let config = Config { verdicts: !needs.copies, tags: needs.tags, witnesses: needs.times };
+    let by_group = route.clone();
+    let sighted = sightings(rows, config, move |stream, group| by_group.group(stream, group));
+    let (verdicts, kept) = if needs.copies {
+        judge_copies(copies, dataflow.keep)
+    } else {
+        (stamp(sighted.verdicts), stamp(sighted.kept.map(|count| count as i64)))
+    };
+
+    let by_stream = route.clone();
+    let gaps = gaps(sighted.runs, move |stream| by_stream.stream(stream));
+    let watermarks = watermarks(times, dataflow);
+    let filler = Filler::new(
+        dataflow.gaps.clone(),
+        dataflow.event.timestamp_format,
+        Wanted { guesses: office.changelog, gaps: dataflow.sinks.gaps.is_some() },
+        (plan.streams.clone(), plan.types.clone()),
+    );
+    let by_stream = move |stream| route.stream(stream);
+    let notes =
+        fill(filler, by_stream, ticks.clone(), gaps.inner, types, sighted.witnesses, watermarks);
+
+    let (slips, desk_sizes) = desk(ticks.clone(), verdicts, office);
+    let ledger_sizes = keep_ledger(&plan.ledger, ticks.clone(), slips, notes, kept, office);
+    let done = commit(desk_sizes.concat(ledger_sizes), ticks, office);
+    let (done, _) = done.probe();
+
+    Inputs {
+        ticks: tick_input,
+        rows: row_input,
+        copies: copy_input,
+        types: type_input,
+        times: time_input,
+        names: name_input,
+        done,
+    }
+}
+
+/// Where rows go. In one process a stream's number decides, between processes a hash of its name.
+#[derive(Clone)]
+struct Route {
+    names: Option<Names>,
+}
+
+impl Route {
+    fn stream(&self, stream: u32) -> u64 {
+        mix(self.hash(stream))
+    }
+
+    fn group(&self, stream: u32, group: i64) -> u64 {
+        mix(self.hash(stream) ^ mix(group as u64))
+    }
+
+    fn hash(&self, stream: u32) -> u64 {
+        self.names.as_ref().map_or(u64::from(stream), |names| names.hash(stream))
+    }
+}
+
+/// Spreads hashes whose low bits are alike.
+fn mix(hash: u64) -> u64 {
+    (hash ^ (hash >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
+}
+
+/// A verdict, and the epoch in which it is given.
+type Given = (Epoch, Verdict);
+
+/// Pairs data with their epoch.
+fn stamp<D: Clone + 'static>(
+    data: StreamVec<'_, Epoch, D>,
+) -> StreamVec<'_, Epoch, (Epoch, D)> {
+    data.unary(Pipeline, "Stamp", |_, _| {
+        move |input, output| {
+            input.for_each(|capability, data| {
+                if let Some(epoch) = epoch_of(&capability) {
+                    let stamped = data.drain(..).map(|datum| (epoch, datum));
+                    output.session(&capability).give_iterator(stamped);
+                }
+            });
+        }
+    })
+}
+
+/// Judges copies under keys of their own, and counts those that are kept.
+fn judge_copies<'scope>(
+    copies: StreamVec<'scope, Epoch, Copy>,
+    keep: Keep,
+) -> (StreamVec<'scope, Epoch, Given>, StreamVec<'scope, Epoch, (Epoch, i64)>) {
+    let keep = match keep {
+        Keep::First => dedup::Keep::First,
+        Keep::Last => dedup::Keep::Last,
+    };
+    let judged = dedup(copies.as_collection(), keep).inner;
+    let kept = judged.clone().flat_map(|((_, label, _), epoch, diff)| {
+        (label == Label::Kept).then_some((epoch, diff as i64))
+    });
+    let verdicts = judged.flat_map(|((position, label, open), epoch, diff)| {
+        // A record that is kept for good in its own epoch needs no word.
+        let plain = label == Label::Kept && !open && position.epoch == epoch;
+        let verdict = Verdict { position, label, open, diff: diff as i8 };
+        (!plain).then_some((epoch, verdict))
+    });
+    (verdicts, kept)
+}
+
+/// The watermark of every epoch, to every worker; nothing where it does not matter.
+fn watermarks<'scope>(
+    times: StreamVec<'scope, Epoch, Times>,
+    dataflow: &Dataflow,
+) -> StreamVec<'scope, Epoch, (u64, i64)> {
+    let bounds = Bounds {
+        disorder: dataflow.watermark.disorder_us,
+        max_ahead: dataflow.watermark.max_ahead_us,
+    };
+    let scope = times.scope();
+    let workers = scope.peers() as u64;
+    let mut builder = OperatorBuilder::new("Watermark".to_owned(), scope);
+    let mut input = builder.new_input(times, Exchange::new(|_: &Times| 0));
+    // What is known after an epoch holds for the next one.
+    let (output, stream) = builder.new_output_connection([(0, Antichain::from_elem(1))]);
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
+    builder.build(move |_| {
+        let mut watermark = Watermark::new(bounds);
+        let mut waiting: std::collections::BTreeMap<Epoch, (_, Vec<Times>)> =
+            std::collections::BTreeMap::new();
+        move |frontiers| {
+            input.for_each(|capability, data| {
+                if let Some(epoch) = epoch_of(&capability) {
+                    let next = || (capability.delayed(&(epoch + 1), 0), Vec::new());
+                    waiting.entry(epoch).or_insert_with(next).1.append(data);
+                }
+            });
+            let mut output = output.activate();
+            while let Some(first) = waiting.first_entry() {
+                if frontiers[0].less_equal(first.key()) {
+                    break;
+                }
+                let (capability, mut parts) = first.remove();
+                parts.sort_by_key(|part| part.reader);
+                for (partition, times) in parts.iter().flat_map(|part| &part.times) {
+                    for time in times {
+                        watermark.observe(*partition, *time);
+                    }
+                }
+                for partition in parts.iter().flat_map(|part| &part.ended) {
+                    watermark.end_partition(*partition);
+                }
+                watermark.end_epoch();
+                if let Some(time) = watermark.get() {
+                    let told = (0..workers).map(|worker| (worker, time));
+                    output.session(&capability).give_iterator(told);
+                }
+            }
+        }
+    });
+    stream
+}
+
+/// What arrived for an epoch of [`fill`].
+#[derive(Default)]
+struct FillEpoch {
+    ticked: bool,
+    epoch: EpochOfGaps,
+}
+
+/// Applies the rules about gaps.
+fn fill<'scope>(
+    mut filler: Filler,
+    route: impl Fn(u32) -> u64 + Clone + 'static,
+    ticks: StreamVec<'scope, Epoch, Tick>,
+    gaps: StreamVec<'scope, Epoch, ((u32, Gap), Epoch, isize)>,
+    types: StreamVec<'scope, Epoch, TypeCount>,
+    witnesses: StreamVec<'scope, Epoch, (u32, i64, i64)>,
+    watermarks: StreamVec<'scope, Epoch, (u64, i64)>,
+) -> StreamVec<'scope, Epoch, Note> {
+    let mut builder = OperatorBuilder::new("Fill".to_owned(), ticks.scope());
+    let mut ticks = builder.new_input(ticks, Pipeline);
+    let mut gaps = builder.new_input(gaps, Pipeline);
+    let by_type = route.clone();
+    let mut types = builder
+        .new_input(types, Exchange::new(move |count: &TypeCount| by_type(count.stream)));
+    let mut witnesses = builder
+        .new_input(witnesses, Exchange::new(move |seen: &(u32, i64, i64)| route(seen.0)));
+    let mut watermarks =
+        builder.new_input(watermarks, Exchange::new(|told: &(u64, i64)| told.0));
+    let (output, stream) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
+    builder.build(move |_| {
+        let mut waiting = PerEpoch::<FillEpoch>::new(1);
+        let mut notes = Vec::new();
+        move |frontiers| {
+            ticks.for_each(|capability, data| {
+                for tick in data.drain(..) {
+                    if let Some(epoch) = epoch_of(&capability) {
+                        let at = waiting.at(epoch, &capability);
+                        at.ticked = true;
+                        at.epoch.last = tick.last;
+                        at.epoch.watermark = at.epoch.watermark.max(tick.watermark);
+                    }
+                }
+            });
+            gaps.for_each(|capability, data| {
+                for (gap, epoch, diff) in data.drain(..) {
+                    waiting.at(epoch, &capability).epoch.gaps.push((gap, diff));
+                }
+            });
+            types.for_each(|capability, data| {
+                if let Some(epoch) = epoch_of(&capability) {
+                    waiting.at(epoch, &capability).epoch.types.append(data);
+                }
+            });
+            witnesses.for_each(|capability, data| {
+                if let Some(epoch) = epoch_of(&capability) {
+                    waiting.at(epoch, &capability).epoch.witnesses.append(data);
+                }
+            });
+            watermarks.for_each(|capability, data| {
+                for (_, time) in data.drain(..) {
+                    if let Some(epoch) = epoch_of(&capability) {
+                        let at = &mut waiting.at(epoch, &capability).epoch.watermark;
+                        *at = (*at).max(Some(time));
+                    }
+                }
+            });
+            let mut output = output.activate();
+            while let Some((_, due)) = waiting.pop_passed(frontiers) {
+                filler.apply(due.data.epoch, &mut notes);
+                output.session(&due.capabilities[0]).give_iterator(notes.drain(..));
+            }
+        }
+    });
+    stream
+}
+
+/// What arrived for an epoch of [`desk`].
+#[derive(Default)]
+struct DeskEpoch {
+    tick: Option<Tick>,
+    verdicts: Vec<Verdict>,
+}
+
+/// Writes what workers have read: lines about earlier records, and how long the others are.
+fn desk<'scope>(
+    ticks: StreamVec<'scope, Epoch, Tick>,
+    verdicts: StreamVec<'scope, Epoch, Given>,
+    office: &Rc<Office>,
+) -> (StreamVec<'scope, Epoch, Slip>, StreamVec<'scope, Epoch, (u64, Sizes)>) {
+    let mut builder = OperatorBuilder::new("Desk".to_owned(), ticks.scope());
+    let mut ticks = builder.new_input(ticks, Pipeline);
+    let to_reader = Exchange::new(|given: &Given| u64::from(given.1.position.reader));
+    let mut verdicts = builder.new_input(verdicts, to_reader);
+    let (slips, slip_stream) = builder.new_output();
+    let (sizes, size_stream) = builder.new_output();
+    let mut slips = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(slips);
+    let mut sizes = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(sizes);
+    let office = Rc::clone(office);
+    builder.build(move |_| {
+        let mut waiting = PerEpoch::<DeskEpoch>::new(2);
+        move |frontiers| {
+            ticks.for_each(|capability, data| {
+                if let Some(epoch) = epoch_of(&capability) {
+                    waiting.at(epoch, &capability).tick = data.pop();
+                }
+            });
+            verdicts.for_each(|capability, data| {
+                for (epoch, verdict) in data.drain(..) {
+                    waiting.at(epoch, &capability).verdicts.push(verdict);
+                }
+            });
+            let (mut slips, mut sizes) = (slips.activate(), sizes.activate());
+            while let Some((epoch, mut due)) = waiting.pop_passed(frontiers) {
+                // A worker that has stopped reading has no part in later epochs.
+                let Some(tick) = due.data.tick else { continue };
+                let mut written = Written::default();
+                let mut closing = std::collections::BTreeMap::new();
+                office.attempt(|| {
+                    let mut desk = office.desk.borrow_mut();
+                    desk.write(epoch, &mut due.data.verdicts, &mut written)?;
+                    if tick.last && !office.streamed {
+                        closing = desk.closing_lengths()?;
+                        written.tally.clean_kept += desk.kept_in_attic();
+                    }
+                    Ok(())
+                });
+                let section = Section::Part(office.worker);
+                let mut size = office.submit(epoch, section, written.pages, written.tally);
+                size.closing = closing;
+                slips.session(&due.capabilities[0]).give_iterator(written.slips.into_iter());
+                let told = (0..u64::from(office.workers)).map(|worker| (worker, size.clone()));
+                sizes.session(&due.capabilities[1]).give_iterator(told);
+            }
+        }
+    });
+    (slip_stream, size_stream)
+}
+
+/// What arrived for an epoch of [`keep_ledger`].
+#[derive(Default)]
+struct LedgerEpoch {
+    slips: Vec<Slip>,
+    notes: Vec<Note>,
+    kept: i64,
+}
+
+/// Writes what runs across workers, on the first of them, and says how long it is.
+fn keep_ledger<'scope>(
+    style: &ledger::Style,
+    ticks: StreamVec<'scope, Epoch, Tick>,
+    slips: StreamVec<'scope, Epoch, Slip>,
+    notes: StreamVec<'scope, Epoch, Note>,
+    kept: StreamVec<'scope, Epoch, (Epoch, i64)>,
+    office: &Rc<Office>,
+) -> StreamVec<'scope, Epoch, (u64, Sizes)> {
+    let mut builder = OperatorBuilder::new("Ledger".to_owned(), ticks.scope());
+    let mut ticks = builder.new_input(ticks, Pipeline);
+    let mut slips = builder.new_input(slips, Exchange::new(|_: &Slip| 0));
+    let mut notes = builder.new_input(notes, Exchange::new(|_: &Note| 0));
+    let mut kept = builder.new_input(kept, Exchange::new(|_: &(Epoch, i64)| 0));
+    let (output, stream) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
+    let (office, style) = (Rc::clone(office), style.clone());
+    builder.build(move |_| {
+        let mut waiting = PerEpoch::<LedgerEpoch>::new(1);
+        move |frontiers| {
+            ticks.for_each(|capability, _| {
+                if let Some(epoch) = epoch_of(&capability) {
+                    waiting.at(epoch, &capability);
+                }
+            });
+            slips.for_each(|capability, data| {
+                if let Some(epoch) = epoch_of(&capability) {
+                    waiting.at(epoch, &capability).slips.append(data);
+                }
+            });
+            notes.for_each(|capability, data| {
+                if let Some(epoch) = epoch_of(&capability) {
+                    waiting.at(epoch, &capability).notes.append(data);
+                }
+            });
+            kept.for_each(|capability, data| {
+                for (epoch, count) in data.drain(..) {
+                    waiting.at(epoch, &capability).kept += count;
+                }
+            });
+            let mut output = output.activate();
+            while let Some((epoch, due)) = waiting.pop_passed(frontiers) {
+                if office.worker != 0 {
+                    continue;
+                }
+                let LedgerEpoch { mut slips, mut notes, kept } = due.data;
+                let mut entry = ledger::write_entry(&style, epoch, &mut slips, &mut notes);
+                entry.tally.seats = kept;
+                let head = office.submit(epoch, Section::Head, entry.head, entry.tally);
+                let tail = office.submit(epoch, Section::Tail, entry.tail, Default::default());
+                let told = (0..u64::from(office.workers))
+                    .flat_map(|worker| [(worker, head.clone()), (worker, tail.clone())]);
+                output.session(&due.capabilities[0]).give_iterator(told);
+            }
+        }
+    });
+    stream
+}
+
+/// What arrived for an epoch of [`commit`].
+#[derive(Default)]
+struct CommitEpoch {
+    last: bool,
+    sizes: Vec<Sizes>,
+}
+
+/// Writes the lines of every epoch to their places.
+fn commit<'scope>(
+    sizes: StreamVec<'scope, Epoch, (u64, Sizes)>,
+    ticks: StreamVec<'scope, Epoch, Tick>,
+    office: &Rc<Office>,
+) -> StreamVec<'scope, Epoch, ()> {
+    let mut builder = OperatorBuilder::new("Commit".to_owned(), sizes.scope());
+    let mut sizes = builder.new_input(sizes, Exchange::new(|told: &(u64, Sizes)| told.0));
+    let mut ticks = builder.new_input(ticks, Pipeline);
+    let (_, stream) = builder.new_output::<Vec<()>>();
+    let office = Rc::clone(office);
+    builder.build(move |_| {
+        let mut waiting = PerEpoch::<CommitEpoch>::new(1);
+        let committer = RefCell::new(Committer::new(Rc::clone(&office)));
+        move |frontiers| {
+            sizes.for_each(|capability, data| {
+                if let Some(epoch) = epoch_of(&capability) {
+                    let sizes = data.drain(..).map(|(_, sizes)| sizes);
+                    waiting.at(epoch, &capability).sizes.extend(sizes);
+                }
+            });
+            ticks.for_each(|capability, data| {
+                if let Some(epoch) = epoch_of(&capability) {
+                    waiting.at(epoch, &capability).last = data.iter().any(|tick| tick.last);
+                }
+            });
+            while let Some((epoch, mut due)) = waiting.pop_passed(frontiers) {
+                office.attempt(|| {
+                    let CommitEpoch { last, sizes } = &mut due.data;
+                    committer.borrow_mut().commit(epoch, sizes, *last)
+                });
+            }
+        }
+    });
+    stream
+}
