@@ -92,7 +92,11 @@ impl Decoder {
     }
 
     /// Decodes one record; without `fast` by `serde_json` alone.
-    fn decode_by<'a>(&'a mut self, record: &'a [u8], fast: bool) -> Result<Decoded<'a>, Fault> {
+    pub(super) fn decode_by<'a>(
+        &'a mut self,
+        record: &'a [u8],
+        fast: bool,
+    ) -> Result<Decoded<'a>, Fault> {
         let record = std::str::from_utf8(record).map_err(not_utf8)?;
         let is_flat = fast
             && fast::find(
@@ -129,6 +133,11 @@ impl Decoder {
             key: &buffers.key,
             has_line_break,
         })
+    }
+
+    /// Whether one pass over the record was enough to find its members.
+    pub(super) fn is_flat(&mut self, record: &[u8]) -> bool {
+        fast::find(record, &self.plan, &mut self.guess, &mut self.spans)
     }
 }
 

@@ -182,3 +182,99 @@ fn string_stops(eight: u64) -> u64 {
     let zeros_below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & TOPS;
     zeros_below(quote, 1) | zeros_below(backslash, 1) | zeros_below(eight, 0x20)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Decoder;
+    use crate::event::oracle::specs;
+
+    #[track_caller]
+    fn check(record: &str, is_taken: bool) {
+        let mut decoder = Decoder::new(specs()[0].clone());
+        for _ in 0..2 {
+            assert_eq!(decoder.is_flat(record.as_bytes()), is_taken, "{record}");
+        }
+    }
+
+    #[test]
+    fn taken() {
+        check("{}", true);
+        check(" { } ", true);
+        check(
+            r#"{"event_id":1001,"stream":"s12","type":"LeadCreated","valid":true}"#,
+            true,
+        );
+        check(
+            r#"{ "a": "b", "c": [], "d": 1 }"#.replace("[]", "null").as_str(),
+            true,
+        );
+        check(r#"{"a":0,"b":-0,"c":-12.50,"d":false,"e":"","":"x"}"#, true);
+        check("{\"a\":\"caf\u{e9} \u{7f}\"}", true);
+    }
+
+    #[test]
+    fn given_up() {
+        for record in [
+            "",
+            "{",
+            "[]",
+            "1",
+            "{}{}",
+            r#"{"a":[]}"#,
+            r#"{"a":{}}"#,
+            r#"{"a":"\n"}"#,
+            r#"{"\u0061":1}"#,
+            "{\"a\":\t1}",
+            "{\"a\":1}\n",
+            r#"{"a":1e5}"#,
+            r#"{"a":01}"#,
+            r#"{"a":1.}"#,
+            r#"{"a":-}"#,
+            r#"{"a":truth}"#,
+            r#"{"a":1,}"#,
+            r#"{"a"}"#,
+            r#"{"a":"b}"#,
+            "{\"a\":\"\0\"}",
+            "{\"a\":\"1234567\x1f\"}",
+        ] {
+            check(record, false);
+        }
+        check(&format!("{{\"a\":{}}}", "1".repeat(64)), true);
+        check(&format!("{{\"a\":{}}}", "1".repeat(65)), false);
+    }
+
+    /// Every byte at every place of the eight that are looked at together.
+    #[test]
+    fn oracle_string_end() {
+        for byte in 0..=255 {
+            for place in 0..20 {
+                let mut record = [b'a'; 24];
+                record[20] = b'"';
+                record[place] = byte;
+                let expected = match byte {
+                    b'"' => Some(place + 1),
+                    b'\\' | 0..0x20 => None,
+                    _ => Some(21),
+                };
+                assert_eq!(string_end(&record, 0), expected, "{byte} at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn guesses_are_bounded() {
+        let mut decoder = Decoder::new(specs()[0].clone());
+        let members = |count: usize, name: &str| {
+            let members: Vec<String> = (0..count).map(|nth| format!("\"{name}{nth}\":1")).collect();
+            format!("{{{},\"event_id\":1}}", members.join(","))
+        };
+        for record in [
+            members(1_000, "a"),
+            members(10, &"long".repeat(100)),
+            members(1_000, "b"),
+        ] {
+            assert!(decoder.is_flat(record.as_bytes()));
+        }
+    }
+}

@@ -153,3 +153,84 @@ fn contents(text: &str, at: usize, mut content: impl FnMut(usize) -> usize) -> u
     }
     (at + 1).min(bytes.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::event::oracle::specs;
+    use crate::event::{Decoder, DedupKey, EventSpec, FieldPath, KeyField};
+
+    /// The key of an event with these members, under the fields id and `x`.
+    #[track_caller]
+    fn key(members: &str) -> Vec<u8> {
+        let x = KeyField::Field(FieldPath::Name("x".to_owned()));
+        let key = DedupKey::Fields(vec![KeyField::Id, x]);
+        let mut decoder = Decoder::new(EventSpec {
+            key,
+            ..specs()[0].clone()
+        });
+        let record =
+            format!(r#"{{"event_id":1,"type":"T","timestamp":"1970-01-01T00:00:00",{members}}}"#);
+        decoder.decode(record.as_bytes()).unwrap().key.to_vec()
+    }
+
+    #[track_caller]
+    fn check(a: &str, b: &str, is_equal: bool) {
+        let of = |value: &str| key(&format!("\"x\":{value}"));
+        assert_eq!(of(a) == of(b), is_equal, "{a} and {b}");
+    }
+
+    #[test]
+    fn equal_values() {
+        for (a, b) in [
+            (r#"{"a":1,"b":[2]}"#, "{ \"b\" : [ 2 ] ,\"a\":1}"),
+            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
+            (r#"{"a":1,"b":0,"a":2}"#, r#"{"b":0,"a":2}"#),
+            (r#"{"\u0061":1}"#, r#"{"a":1}"#),
+            (r#""\u00e9""#, "\"\u{e9}\""),
+            (r#""\/""#, r#""/""#),
+            ("1.0", "1e0"),
+            ("0.1", "0.10"),
+            ("-0.0", "0.0"),
+            ("-0", "0"),
+            ("18446744073709551616", "1.8446744073709552e19"),
+            ("1e-999", "0.0"),
+            ("[[ ]]", "[[]]"),
+        ] {
+            check(a, b, true);
+        }
+    }
+
+    #[test]
+    fn different_values() {
+        for (a, b) in [
+            ("1", "1.0"),
+            ("0", "-0.0"),
+            ("1", "\"1\""),
+            ("9007199254740992", "9007199254740993"),
+            ("18446744073709551615", "18446744073709551614"),
+            ("-1", "18446744073709551615"),
+            ("true", "\"true\""),
+            ("[]", "{}"),
+            ("[null]", "[]"),
+            ("[1,[2]]", "[1,2]"),
+            ("[[1],2]", "[[1,2]]"),
+            (r#"["a","b"]"#, r#"["ab",""]"#),
+            (r#"["a"]"#, r#"["a\u0000"]"#),
+            (r#"{"a":{"b":1}}"#, r#"{"a":{},"b":1}"#),
+            (r#"{"a":null}"#, "{}"),
+            ("\"\u{e9}\"", "\"e\u{301}\""),
+            ("\"\"", "[]"),
+        ] {
+            check(a, b, false);
+        }
+    }
+
+    #[test]
+    fn absent_fields_leave_id_and_time() {
+        let absent = key("\"y\":1");
+        assert_eq!(absent, key("\"x\":null"));
+        assert_eq!(absent, key("\"x\":1,\"x\":null"));
+        assert_eq!(absent[0], b'I');
+        assert_eq!(key("\"x\":1")[0], b'F');
+    }
+}

@@ -9,6 +9,8 @@
 //! [`write`] (events and dead letters back to bytes; with `reconstructed` for inferred events).
 
 pub mod decode;
+#[cfg(test)]
+mod differential;
 mod fast;
 mod judge;
 mod key;

@@ -5,14 +5,15 @@
 //! It takes `serde_json::Value` to say what is JSON, counts nesting itself, and reads members as
 //! `RawValue`, since a `Value` no longer tells `-0` from `-0.0`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{NaiveDate, TimeDelta};
 use serde::de::Deserialize as _;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Decoded, DedupKey, EventSpec, FieldPath, KeyField, Reason, TimestampFormat};
+use super::write::{write_compact, write_event};
+use super::{Decoded, Decoder, DedupKey, EventSpec, FieldPath, KeyField, Reason, TimestampFormat};
 use crate::EventTime;
 
 /// What the oracle says of a well-formed record.
@@ -48,10 +49,106 @@ pub enum Plain {
     Object(BTreeMap<String, Plain>),
 }
 
-/// Asserts that the decoder and the oracle say the same of `record`.
-#[track_caller]
-pub fn assert_agree(found: &Result<Decoded<'_>, Reason>, expected: &Result<Event, Reason>) {
-    let found = found.as_ref().map(|event| Event {
+/// Compares a decoder with the oracle, record by record.
+#[derive(Debug)]
+pub struct Checker {
+    spec: EventSpec,
+    decoder: Decoder,
+    /// The keys of the last events: encoded, and as they are.
+    keys: VecDeque<(Vec<u8>, Key)>,
+}
+
+impl Checker {
+    pub fn new(spec: EventSpec) -> Checker {
+        Checker {
+            decoder: Decoder::new(spec.clone()),
+            spec,
+            keys: VecDeque::new(),
+        }
+    }
+
+    /// Asserts what must hold for any bytes: decoder and oracle agree, keys are equal exactly
+    /// when their encodings are, and what is written of an event decodes to the same event.
+    #[track_caller]
+    pub fn check(&mut self, record: &[u8]) {
+        let shown = String::from_utf8_lossy(record);
+        let found = self
+            .decoder
+            .decode(record)
+            .map(|event| (plain_event(&event), event.key.to_vec()));
+        let (event, key) = match (found, decode(&self.spec, record)) {
+            (Ok((event, key)), Ok(expected)) => {
+                assert_eq!(
+                    event,
+                    Event {
+                        key: None,
+                        ..expected.clone()
+                    },
+                    "in {shown}"
+                );
+                (expected, key)
+            }
+            (Err(fault), Err(expected)) => {
+                assert_eq!(fault.reason, expected, "in {shown}: {}", fault.detail);
+                return;
+            }
+            (found, expected) => panic!("found {found:?}, expected {expected:?} in {shown}"),
+        };
+        if let Some(plain) = &event.key {
+            for (other, other_plain) in &self.keys {
+                assert_eq!(
+                    *other == key,
+                    other_plain == plain,
+                    "{plain:?}, {other_plain:?}"
+                );
+            }
+            self.keys.push_front((key, plain.clone()));
+            self.keys.truncate(32);
+        } else {
+            assert_eq!(key, b"");
+        }
+        self.check_written(record, &Event { key: None, ..event });
+    }
+
+    fn check_written(&mut self, record: &[u8], event: &Event) {
+        let mut out = Vec::new();
+        write_compact(record, &mut out);
+        let compact = Event {
+            has_line_break: false,
+            ..event.clone()
+        };
+        assert_eq!(
+            self.decoder.decode(&out).map(|event| plain_event(&event)),
+            Ok(compact.clone())
+        );
+
+        let as_it_was = if event.has_line_break {
+            out
+        } else {
+            record.to_vec()
+        };
+        let mut out = Vec::new();
+        write_event(&self.spec, record, event.valid.is_none(), &mut out);
+        if event.valid.is_some() {
+            assert_eq!(out, as_it_was);
+            return;
+        }
+        let written = self.decoder.decode(&out).map(|event| plain_event(&event));
+        let is_pointer = matches!(self.spec.valid, FieldPath::Pointer(_));
+        if !(is_pointer && out == as_it_was) {
+            assert_eq!(
+                written,
+                Ok(Event {
+                    valid: Some(true),
+                    ..compact
+                })
+            );
+        }
+    }
+}
+
+fn plain_event(event: &Decoded<'_>) -> Event {
+    Event {
         id: event.id,
         time: event.time,
         r#type: event.r#type.to_owned(),
@@ -59,12 +156,7 @@ pub fn assert_agree(found: &Result<Decoded<'_>, Reason>, expected: &Result<Event
         valid: event.valid,
         key: None,
         has_line_break: event.has_line_break,
-    });
-    let expected = expected.as_ref().map(|event| Event {
-        key: None,
-        ..event.clone()
-    });
-    assert_eq!(found, expected);
+    }
 }
 
 /// Specs that differ in what the decoder must do for them. The first is the plainest.

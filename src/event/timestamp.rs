@@ -289,12 +289,251 @@ fn offset_seconds(text: &[u8]) -> Option<i64> {
 
 fn two_digits(tens: u8, ones: u8) -> Option<i64> {
     let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
-    (tens <= 9 && ones <= 9).then_some(i64::from(tens * 10 + ones))
+    (tens <= 9 && ones <= 9).then(|| i64::from(tens * 10 + ones))
 }
 
 /// Appends `number`, which is not negative, with leading zeros up to `width` digits.
 fn write_digits(number: i64, width: u32, out: &mut Vec<u8>) {
     for place in (0..width).rev() {
         out.push(b'0' + (number / 10_i64.pow(place) % 10) as u8);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::event::oracle::read_instant;
+
+    /// Text that both formats read, as microseconds.
+    #[track_caller]
+    fn check(text: &str, strict: Option<i64>, lenient: Option<i64>) {
+        assert_eq!(
+            TimestampFormat::Strict.parse_text(text),
+            strict.map(EventTime),
+            "{text}"
+        );
+        assert_eq!(
+            TimestampFormat::Iso8601.parse_text(text),
+            lenient.map(EventTime),
+            "{text}"
+        );
+        assert_eq!(read_instant(text, true), strict.map(EventTime), "{text}");
+        assert_eq!(read_instant(text, false), lenient.map(EventTime), "{text}");
+    }
+
+    #[test]
+    fn real_instants() {
+        check("1970-01-01T00:00:00", Some(0), Some(0));
+        check("1969-12-31T23:59:59", Some(-1_000_000), Some(-1_000_000));
+        check(
+            "2000-02-29T00:00:00",
+            Some(951_782_400_000_000),
+            Some(951_782_400_000_000),
+        );
+        check(
+            "0000-01-01T00:00:00",
+            Some(-62_167_219_200_000_000),
+            Some(-62_167_219_200_000_000),
+        );
+        check(
+            "9999-12-31T23:59:59",
+            Some(253_402_300_799_000_000),
+            Some(253_402_300_799_000_000),
+        );
+        for text in [
+            "2025-02-29T00:00:00",
+            "1900-02-29T00:00:00",
+            "2025-04-31T00:00:00",
+            "2025-00-01T00:00:00",
+            "2025-13-01T00:00:00",
+            "2025-01-00T00:00:00",
+            "2025-01-32T00:00:00",
+            "2025-01-01T24:00:00",
+            "2025-01-01T00:60:00",
+            "2025-01-01T00:00:60",
+            "2016-12-31T23:59:60",
+        ] {
+            check(text, None, None);
+        }
+    }
+
+    #[test]
+    fn what_only_iso8601_takes() {
+        for (text, micros) in [
+            ("1970-01-01t00:00:01", 1_000_000),
+            ("1970-01-01 00:00:01", 1_000_000),
+            ("1970-01-01T00:00:01Z", 1_000_000),
+            ("1970-01-01T00:00:01z", 1_000_000),
+            ("1970-01-01T00:00:01.5", 1_500_000),
+            ("1970-01-01T00:00:01.0000019999999999999999Z", 1_000_001),
+            ("1969-12-31T23:59:59.25", -750_000),
+            ("1970-01-01T01:00:00+01:00", 0),
+            ("1970-01-01T00:00:00-00:30", 1_800_000_000),
+            ("1970-01-01T00:00:00-00:00", 0),
+            ("1970-01-01T23:59:00.125+23:59", 125_000),
+            ("0000-01-01T00:00:00+00:01", -62_167_219_260_000_000),
+            ("9999-12-31T23:59:59.999999-23:59", 253_402_387_139_999_999),
+        ] {
+            check(text, None, Some(micros));
+        }
+    }
+
+    #[test]
+    fn other_text() {
+        for text in [
+            "",
+            "T",
+            "1970-01-01",
+            "1970-01-01T00:00",
+            "1970-01-01T00:00:0",
+            "1970-01-01T00:00:00.",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01T00:00:00,5",
+            "1970-01-01T00:00:00ZZ",
+            "1970-01-01T00:00:00 Z",
+            "1970-01-01T00:00:00+01",
+            "1970-01-01T00:00:00+0100",
+            "1970-01-01T00:00:00+24:00",
+            "1970-01-01T00:00:00+00:60",
+            "1970-01-01T00:00:00+1:00",
+            "1970-01-01T00:00:00+01:00Z",
+            "1970-01-01T00:00:00.5x",
+            "1970-01-01_00:00:00",
+            "1970-01-01T00:00:00\n",
+            " 1970-01-01T00:00:00",
+            "1970-1-1T00:00:00",
+            "70-01-01T00:00:00",
+            "+1970-01-01T00:00:00",
+            "-970-01-01T00:00:00",
+            "11970-01-01T00:00:00",
+            "1970/01/01T00:00:00",
+            "1970-01-01T00.00.00",
+            "1970-01-01T-1:00:00",
+            "19\u{666}70-01-01T0:00:00",
+            "1970-01-01T00:00:00\u{2212}01:00",
+            "1970-01-01\u{a0}00:00:00",
+        ] {
+            check(text, None, None);
+        }
+    }
+
+    #[test]
+    fn integers() {
+        let check = |format: TimestampFormat, count: i64, micros: Option<i64>| {
+            assert_eq!(
+                format.parse_integer(count),
+                micros.map(EventTime),
+                "{format:?} {count}"
+            );
+            assert_eq!(format.parse_text(&count.to_string()), None);
+        };
+        check(TimestampFormat::UnixSeconds, -1, Some(-1_000_000));
+        check(
+            TimestampFormat::UnixSeconds,
+            9_223_372_036_854,
+            Some(9_223_372_036_854_000_000),
+        );
+        check(TimestampFormat::UnixSeconds, 9_223_372_036_855, None);
+        check(TimestampFormat::UnixMillis, i64::MIN, None);
+        check(TimestampFormat::UnixMicros, i64::MIN, Some(i64::MIN));
+        check(TimestampFormat::Strict, 0, None);
+        check(TimestampFormat::Iso8601, 0, None);
+    }
+
+    #[test]
+    fn written() {
+        let check = |format: TimestampFormat, micros: i64, expected: &str| {
+            let mut out = Vec::new();
+            format.write_json(EventTime(micros), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        };
+        check(TimestampFormat::Iso8601, 0, r#""1970-01-01T00:00:00Z""#);
+        check(
+            TimestampFormat::Iso8601,
+            -1,
+            r#""1969-12-31T23:59:59.999999Z""#,
+        );
+        check(
+            TimestampFormat::Iso8601,
+            1_010_000,
+            r#""1970-01-01T00:00:01.010Z""#,
+        );
+        check(
+            TimestampFormat::Iso8601,
+            1_000_010,
+            r#""1970-01-01T00:00:01.000010Z""#,
+        );
+        check(TimestampFormat::Strict, -1, r#""1969-12-31T23:59:59""#);
+        check(
+            TimestampFormat::Iso8601,
+            -62_167_219_260_000_000,
+            r#""-0001-12-31T23:59:00Z""#,
+        );
+        check(
+            TimestampFormat::Iso8601,
+            253_402_300_800_000_000,
+            r#""+10000-01-01T00:00:00Z""#,
+        );
+        check(TimestampFormat::UnixSeconds, -1, "-1");
+        check(TimestampFormat::UnixSeconds, i64::MIN, "-9223372036855");
+        check(TimestampFormat::UnixMillis, 1_999, "1");
+        check(TimestampFormat::UnixMicros, i64::MAX, "9223372036854775807");
+        for extreme in [i64::MIN, i64::MAX] {
+            TimestampFormat::Iso8601.write_json(EventTime(extreme), &mut Vec::new());
+        }
+    }
+
+    #[test]
+    fn rounded_down() {
+        let check = |format: TimestampFormat, micros: i64, expected: i64| {
+            assert_eq!(
+                format.round_down(EventTime(micros)),
+                EventTime(expected),
+                "{format:?}"
+            );
+        };
+        check(TimestampFormat::Strict, 1_999_999, 1_000_000);
+        check(TimestampFormat::UnixSeconds, -1, -1_000_000);
+        check(TimestampFormat::UnixMillis, -1, -1_000);
+        check(TimestampFormat::UnixMillis, -1_000, -1_000);
+        check(TimestampFormat::UnixMicros, -1, -1);
+        check(TimestampFormat::Strict, i64::MIN, i64::MIN);
+    }
+
+    /// Instants over all years that text can name, and a few beyond.
+    #[test]
+    fn oracle_chrono_writes_the_same() {
+        const FIRST: i64 = -62_200_000_000_000_000;
+        const LAST: i64 = 253_500_000_000_000_000;
+        let mut state = 1_u64;
+        for nth in 0..50_000 {
+            state = state
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(0x1405_7b7e_f767_814f);
+            let micros = FIRST + (state >> 1) as i64 % (LAST - FIRST);
+            // A third with no fraction, a third with milliseconds.
+            let step = [1, 1_000, 1_000_000][nth % 3];
+            let time = EventTime(micros.div_euclid(step) * step);
+            let instant = DateTime::from_timestamp_micros(time.0).unwrap();
+            let mut out = Vec::new();
+            TimestampFormat::Iso8601.write_json(time, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(
+                text,
+                instant.format("\"%Y-%m-%dT%H:%M:%S%.fZ\"").to_string()
+            );
+            let text = text.trim_matches('"');
+            if text.len() == "0000-00-00T00:00:00.000000Z".len() || text.len() <= 24 {
+                let is_readable = !text.starts_with(['+', '-']);
+                let expected = is_readable.then_some(time);
+                assert_eq!(
+                    TimestampFormat::Iso8601.parse_text(text),
+                    expected,
+                    "{text}"
+                );
+            }
+        }
     }
 }
