@@ -251,3 +251,131 @@ impl Template {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Decoder;
+    use crate::event::oracle::specs;
+
+    fn path(path: &str) -> FieldPath {
+        match path.strip_prefix('/') {
+            Some(pointer) => FieldPath::Pointer(pointer.split('/').map(str::to_owned).collect()),
+            None => FieldPath::Name(path.to_owned()),
+        }
+    }
+
+    /// The event 7 of type `T` at one second, with the fields id, type, timestamp, `valid` and
+    /// then the stream's at these paths. What is written must be read back.
+    #[track_caller]
+    fn check(paths: [&str; 4], fields: &[&str], is_list: bool, stream: &str, expected: &str) {
+        let spec = EventSpec {
+            id: path(paths[0]),
+            r#type: path(paths[1]),
+            timestamp: path(paths[2]),
+            valid: path(paths[3]),
+            stream: fields.iter().map(|field| path(field)).collect(),
+            stream_is_list: is_list,
+            ..specs()[0].clone()
+        };
+        let mut out = Vec::new();
+        let time = EventTime(1_000_000);
+        ReconstructedWriter::new(&spec, false).write(stream, 7, "T", time, &mut out);
+        assert_eq!(String::from_utf8(out.clone()).unwrap(), expected);
+        let mut decoder = Decoder::new(spec.clone());
+        let event = decoder.decode(&out).unwrap();
+        assert_eq!((event.id, event.r#type, event.time), (7, "T", time));
+        assert_eq!((event.stream, event.valid), (stream, Some(true)));
+
+        out.clear();
+        ReconstructedWriter::new(&spec, true).write(stream, 7, "T", time, &mut out);
+        let marked = expected.strip_suffix('}').unwrap().to_owned()
+            + r#","amend":{"origin":"reconstructed"}}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), marked);
+    }
+
+    const NAMES: [&str; 4] = ["id", "type", "at", "valid"];
+
+    #[test]
+    fn one_stream_field() {
+        let rest = r#""type":"T","at":"1970-01-01T00:00:01Z","valid":true}"#;
+        check(NAMES, &[], false, "", &format!(r#"{{"id":7,{rest}"#));
+        check(NAMES, &["s"], false, "", &format!(r#"{{"id":7,{rest}"#));
+        check(
+            NAMES,
+            &["s"],
+            false,
+            "a\"b",
+            &format!(r#"{{"id":7,"s":"a\"b",{rest}"#),
+        );
+        check(
+            NAMES,
+            &["s"],
+            false,
+            "[1]",
+            &format!(r#"{{"id":7,"s":"[1]",{rest}"#),
+        );
+        check(
+            NAMES,
+            &["s"],
+            true,
+            r#"["a"]"#,
+            &format!(r#"{{"id":7,"s":"a",{rest}"#),
+        );
+    }
+
+    #[test]
+    fn several_stream_fields() {
+        let rest = r#""type":"T","at":"1970-01-01T00:00:01Z","valid":true}"#;
+        let of = |fields: &[&str], name: &str, written: &str| {
+            check(
+                NAMES,
+                fields,
+                true,
+                name,
+                &format!(r#"{{"id":7{written},{rest}"#),
+            );
+        };
+        of(&["a", "b"], r#"["x","7"]"#, r#","a":"x","b":"7""#);
+        of(&["a", "b"], r#"["","\"],"]"#, r#","b":"\"],""#);
+        of(&["a", "b"], r#"["",""]"#, "");
+        of(
+            &["a", "b", "c", "d"],
+            r#"["1","2","3","4"]"#,
+            r#","a":"1","b":"2","c":"3","d":"4""#,
+        );
+        of(&["a", "b", "c", "d"], r#"["","","","x"]"#, r#","d":"x""#);
+    }
+
+    #[test]
+    fn pointers_share_their_parents() {
+        let expected = r#"{"m":{"id":7,"s":{"0":"x"},"at":"1970-01-01T00:00:01Z"},"type":"T","f":{"valid":true}}"#;
+        check(
+            ["/m/id", "type", "/m/at", "/f/valid"],
+            &["/m/s/0"],
+            false,
+            "x",
+            expected,
+        );
+        let expected =
+            r#"{"m":{"id":7,"at":"1970-01-01T00:00:01Z"},"type":"T","f":{"valid":true}}"#;
+        check(
+            ["/m/id", "type", "/m/at", "/f/valid"],
+            &["/m/s/0"],
+            false,
+            "",
+            expected,
+        );
+    }
+
+    #[test]
+    fn a_taken_place_stays_taken() {
+        let mut spec = specs()[0].clone();
+        spec.stream = vec![path("type")];
+        spec.valid = path("/event_id/valid");
+        let mut out = Vec::new();
+        ReconstructedWriter::new(&spec, true).write("s", 1, "T", EventTime(0), &mut out);
+        let expected = r#"{"event_id":1,"type":"s","timestamp":"1970-01-01T00:00:00Z","amend":{"origin":"reconstructed"}}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}

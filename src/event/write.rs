@@ -216,3 +216,187 @@ fn is_escaped(byte: u8) -> bool {
 pub(super) fn has_line_break(record: &[u8]) -> bool {
     memchr2(b'\n', b'\r', record).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::oracle::specs;
+
+    fn spec(valid: &str) -> EventSpec {
+        let valid = match valid.strip_prefix('/') {
+            Some(pointer) => FieldPath::Pointer(pointer.split('/').map(str::to_owned).collect()),
+            None => FieldPath::Name(valid.to_owned()),
+        };
+        EventSpec {
+            valid,
+            ..specs()[0].clone()
+        }
+    }
+
+    /// An event that lacks `valid`, as it is written.
+    #[track_caller]
+    fn check(valid: &str, record: &str, expected: &str) {
+        let mut out = b">".to_vec();
+        write_event(&spec(valid), record.as_bytes(), true, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), format!(">{expected}"));
+    }
+
+    #[test]
+    fn own_bytes() {
+        let of = |record: &str, expected: &str| {
+            let mut out = Vec::new();
+            write_event(&spec("valid"), record.as_bytes(), false, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        };
+        of(
+            " {\"a\" :\t[1.0, \"\\u0041 \"] } ",
+            " {\"a\" :\t[1.0, \"\\u0041 \"] } ",
+        );
+        of(
+            " {\"a\" :\n[1.0, \"\\\" \\u0041 \"] }\r",
+            "{\"a\":[1.0,\"\\\" \\u0041 \"]}",
+        );
+    }
+
+    #[test]
+    fn valid_is_added() {
+        check("valid", r#"{"a":1}"#, r#"{"a":1,"valid":true}"#);
+        check(
+            "valid",
+            r#" {"a": {"b": "}"} }  "#,
+            r#" {"a": {"b": "}"} ,"valid":true}  "#,
+        );
+        check("valid", "{}", r#"{"valid":true}"#);
+        check("valid", "{ }", r#"{ "valid":true}"#);
+        check("valid", "{\n  \"a\": 1\n}", r#"{"a":1,"valid":true}"#);
+        check("say \"so\"", r#"{"a":1}"#, r#"{"a":1,"say \"so\"":true}"#);
+        check("/valid", r#"{"a":1}"#, r#"{"a":1,"valid":true}"#);
+    }
+
+    #[test]
+    fn valid_is_added_where_its_pointer_leads() {
+        check(
+            "/m/v",
+            r#"{"m":{"a":1},"b":2}"#,
+            r#"{"m":{"a":1,"v":true},"b":2}"#,
+        );
+        check(
+            "/m/v",
+            r#"{"m": { } ,"b":2}"#,
+            r#"{"m": { "v":true} ,"b":2}"#,
+        );
+        check(
+            "/m/v",
+            r#"{"m":{"v":false},"m":{}}"#,
+            r#"{"m":{"v":false},"m":{"v":true}}"#,
+        );
+        check("/m/v", r#"{"b":2}"#, r#"{"b":2,"m":{"v":true}}"#);
+        check("/m/n/v", r#"{"b":2}"#, r#"{"b":2,"m":{"n":{"v":true}}}"#);
+        check(
+            "/m/n/v",
+            r#"{"m":{},"b":2}"#,
+            r#"{"m":{"n":{"v":true}},"b":2}"#,
+        );
+        check(
+            "/m/n/v",
+            r#"{"m":{"n":{"x":"}"}}}"#,
+            r#"{"m":{"n":{"x":"}","v":true}}}"#,
+        );
+        check("/m/v", "{\"m\":\n{\"a\":1}}", r#"{"m":{"a":1,"v":true}}"#);
+        check(
+            "/m/1/v",
+            r#"{"m":[0,{"a":1}]}"#,
+            r#"{"m":[0,{"a":1,"v":true}]}"#,
+        );
+        check("/m/0", r#"{"m":{"1":2}}"#, r#"{"m":{"1":2,"0":true}}"#);
+    }
+
+    #[test]
+    fn nothing_is_lost_for_the_sake_of_valid() {
+        for record in [
+            r#"{"m":null}"#,
+            r#"{"m":5}"#,
+            r#"{"m":[]}"#,
+            r#"{"m":[{}]}"#,
+            r#"{"m":"{}"}"#,
+        ] {
+            check("/m/1/v", record, record);
+            check("/m/v", record, record);
+        }
+    }
+
+    #[test]
+    fn compact_text_that_is_not_json() {
+        for text in ["", "\"", "\"\\", "{\"a\\", "\\\" ", "}"] {
+            let mut out = Vec::new();
+            write_compact(text.as_bytes(), &mut out);
+            assert!(out.len() <= text.len());
+            write_event(&spec("/m/v"), text.as_bytes(), true, &mut out);
+            write_event(&spec("valid"), text.as_bytes(), true, &mut out);
+        }
+    }
+
+    #[test]
+    fn letters() {
+        let check = |record: &[u8], reason: Reason, length: Option<u64>, expected: &str| {
+            let mut out = Vec::new();
+            write_letter_body(record, reason, length, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text, expected);
+            assert!(serde_json::from_str::<serde_json::Value>(&format!("{{{text}}}")).is_ok());
+        };
+        check(
+            b" {\"a\": 1} ",
+            Reason::BadId,
+            None,
+            "\"event\": {\"a\": 1} ",
+        );
+        check(
+            b"{\"a\":\r\n 1}",
+            Reason::Duplicate,
+            None,
+            "\"event\":{\"a\":1}",
+        );
+        check(b"[1, 2]", Reason::NotObject, None, "\"raw\":\"[1, 2]\"");
+        check(
+            b"a\n\"b\"\0\x7f",
+            Reason::NotJson,
+            None,
+            "\"raw\":\"a\\n\\\"b\\\"\\u0000\x7f\"",
+        );
+        check(
+            b"\xff{}",
+            Reason::NotJson,
+            None,
+            "\"raw\":\"\u{fffd}{}\",\"raw_base64\":\"/3t9\"",
+        );
+        check(
+            b"{\"a\":1",
+            Reason::Oversize,
+            Some(99),
+            "\"raw\":\"{\\\"a\\\":1\",\"length\":99",
+        );
+        check(
+            "{\"é".as_bytes().split_last().unwrap().1,
+            Reason::Oversize,
+            Some(99),
+            "\"raw\":\"{\\\"\u{fffd}\",\"raw_base64\":\"eyLD\",\"length\":99",
+        );
+    }
+
+    #[test]
+    fn oracle_json_strings() {
+        let all: String = (0..0x250)
+            .filter_map(char::from_u32)
+            .chain(['\u{2028}', '😀'])
+            .collect();
+        for text in ["", "plain", "\"", "a\\", &all] {
+            let mut out = Vec::new();
+            write_json_string(text, &mut out);
+            assert_eq!(
+                String::from_utf8(out).unwrap(),
+                serde_json::to_string(text).unwrap()
+            );
+        }
+    }
+}
