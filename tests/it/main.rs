@@ -1,0 +1,10 @@
+//! The integration tests: one binary that runs `amend` as a user does.
+//!
+//! `oracle_*` tests compare it with [`model`], a naive reading of the contract that shares no code
+//! with it, after every epoch; `AMEND_ROUNDS=n` runs n times as many seeds, `AMEND_SEED=n` only that
+//! one. The rest are real data, bad input, worked examples and the hygiene of the repository.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod json;
+mod model;

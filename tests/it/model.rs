@@ -1,0 +1,1295 @@
+//! The naive model of the repair: the contract's definition as plain loops over all records so
+//! far, from scratch for every epoch. Slow and obvious on purpose; it shares no code with the
+//! engine that it judges. Forgetting (`dedup.horizon`) is not in it.
+//!
+//! Where the contract is silent the model takes the side that the comments here name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, NaiveDate};
+
+use crate::json::{Json, quoted};
+
+/// Which member names the stream.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum StreamField {
+    #[default]
+    None,
+    One(String),
+    List(Vec<String>),
+}
+
+/// How timestamps are written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Format {
+    Strict,
+    Iso8601,
+    UnixSeconds,
+    UnixMillis,
+    UnixMicros,
+}
+
+/// Which copy takes the seat.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Keep {
+    First,
+    Last,
+}
+
+/// The type of a reconstructed event.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Fill {
+    MostFrequent,
+    LowerNeighbour,
+    Fixed(String),
+}
+
+/// The rules of a dataflow file, as far as they change the answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) stream: StreamField,
+    pub(crate) id: String,
+    pub(crate) id_text: bool,
+    pub(crate) kind: String,
+    pub(crate) timestamp: String,
+    pub(crate) valid: String,
+    pub(crate) format: Format,
+    pub(crate) key: Option<Vec<String>>,
+    pub(crate) keep: Keep,
+    pub(crate) reconstruct: bool,
+    pub(crate) fill: Fill,
+    pub(crate) grace_ms: i64,
+    pub(crate) max_width: u64,
+    pub(crate) max_missing: u64,
+    pub(crate) disorder_ms: i64,
+    pub(crate) max_ahead_ms: i64,
+    pub(crate) annotate: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            stream: StreamField::None,
+            id: "event_id".into(),
+            id_text: false,
+            kind: "type".into(),
+            timestamp: "timestamp".into(),
+            valid: "valid".into(),
+            format: Format::Iso8601,
+            key: None,
+            keep: Keep::First,
+            reconstruct: true,
+            fill: Fill::MostFrequent,
+            grace_ms: 0,
+            max_width: 10_000,
+            max_missing: 1_000_000,
+            disorder_ms: 0,
+            max_ahead_ms: 24 * 60 * 60 * 1000,
+            annotate: true,
+        }
+    }
+}
+
+impl Config {
+    /// The dataflow file that says the same, with the changelog and the gaps switched on. What is
+    /// as the contract's defaults have it is left out.
+    pub(crate) fn toml(&self, inputs: &[String]) -> String {
+        let text = |name: &str| quoted(name);
+        let list = |names: &[String]| {
+            format!(
+                "[{}]",
+                names
+                    .iter()
+                    .map(|name| text(name))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
+        };
+        let usual = Config::default();
+        let mut out = String::from("name = \"case\"\n");
+        let mut line = |line: String| {
+            out.push_str(&line);
+            out.push('\n');
+        };
+        line(format!(
+            "\n[source]\nkind = \"jsonl\"\npath = {}",
+            list(inputs)
+        ));
+        line("\n[event]".into());
+        match &self.stream {
+            StreamField::None => {}
+            StreamField::One(name) => line(format!("stream = {}", text(name))),
+            StreamField::List(names) => line(format!("stream = {}", list(names))),
+        }
+        for (key, name, usual) in [
+            ("id", &self.id, &usual.id),
+            ("type", &self.kind, &usual.kind),
+            ("timestamp", &self.timestamp, &usual.timestamp),
+            ("valid", &self.valid, &usual.valid),
+        ] {
+            if name != usual {
+                line(format!("{key} = {}", text(name)));
+            }
+        }
+        if self.id_text {
+            line("id_text = true".into());
+        }
+        match self.format {
+            Format::Iso8601 => {}
+            Format::Strict => line("timestamp_format = \"strict\"".into()),
+            Format::UnixSeconds => line("timestamp_format = \"unix-s\"".into()),
+            Format::UnixMillis => line("timestamp_format = \"unix-ms\"".into()),
+            Format::UnixMicros => line("timestamp_format = \"unix-us\"".into()),
+        }
+        line("\n[dedup]".into());
+        if let Some(key) = &self.key {
+            line(format!("key = {}", list(key)));
+        }
+        if self.keep == Keep::Last {
+            line("keep = \"last\"".into());
+        }
+        line("\n[gaps]".into());
+        if !self.reconstruct {
+            line("reconstruct = false".into());
+        }
+        match &self.fill {
+            Fill::MostFrequent => {}
+            Fill::LowerNeighbour => line("type = \"lower-neighbour\"".into()),
+            Fill::Fixed(kind) => line(format!("type = {{ fixed = {} }}", text(kind))),
+        }
+        if self.grace_ms != usual.grace_ms {
+            line(format!("grace = \"{}ms\"", self.grace_ms));
+        }
+        if self.max_width != usual.max_width {
+            line(format!("max_width = {}", self.max_width));
+        }
+        if self.max_missing != usual.max_missing {
+            line(format!("max_missing = {}", self.max_missing));
+        }
+        line("\n[watermark]".into());
+        if self.disorder_ms != usual.disorder_ms {
+            line(format!("disorder = \"{}ms\"", self.disorder_ms));
+        }
+        if self.max_ahead_ms != usual.max_ahead_ms {
+            line(format!("max_ahead = \"{}ms\"", self.max_ahead_ms));
+        }
+        for sink in ["clean", "changes"] {
+            line(format!("\n[sink.{sink}]\nkind = \"jsonl\""));
+            if !self.annotate {
+                line("annotate = false".into());
+            }
+        }
+        line("\n[sink.gaps]\nkind = \"jsonl\"".into());
+        out
+    }
+}
+
+/// A line of the input that is not blank, and where it lies.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Record {
+    /// The number of its file in the order of reading.
+    pub(crate) file: usize,
+    /// The byte at which it starts.
+    pub(crate) offset: u64,
+    /// Its line, from 1; blank lines count here.
+    pub(crate) line: u64,
+    /// Its bytes, without LF or CRLF.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Cuts the content of one file into records.
+pub(crate) fn records(file: usize, content: &[u8]) -> Vec<Record> {
+    let mut out = Vec::new();
+    let mut offset = if content.starts_with(b"\xef\xbb\xbf") {
+        3
+    } else {
+        0
+    };
+    for (line, with_end) in content[offset..]
+        .split_inclusive(|&b| b == b'\n')
+        .enumerate()
+    {
+        let bytes = match with_end.strip_suffix(b"\n") {
+            Some(rest) => rest.strip_suffix(b"\r").unwrap_or(rest),
+            None => with_end,
+        };
+        if bytes.iter().any(|b| !matches!(b, b' ' | b'\t' | b'\r')) {
+            out.push(Record {
+                file,
+                offset: offset as u64,
+                line: line as u64 + 1,
+                bytes: bytes.to_vec(),
+            });
+        }
+        offset += with_end.len();
+    }
+    out
+}
+
+/// The parts of a stream's name: one, or one for each field of a list.
+type Stream = Vec<String>;
+
+/// The fields of a well-formed event.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Event {
+    pub(crate) stream: Stream,
+    pub(crate) id: i64,
+    /// Microseconds since 1970.
+    pub(crate) time: i64,
+    pub(crate) kind: String,
+    pub(crate) valid: Option<bool>,
+    /// Equal for two events of a stream exactly when they are copies.
+    pub(crate) key: String,
+}
+
+/// What decoding says of a record: an event, or the reason why it is none.
+pub(crate) type Verdict = Result<Event, &'static str>;
+
+/// The longest record that is decoded.
+const MAX_RECORD: usize = 1 << 20;
+
+/// Decodes one record.
+pub(crate) fn decode(config: &Config, bytes: &[u8]) -> Verdict {
+    if bytes.len() > MAX_RECORD {
+        return Err("oversize");
+    }
+    let json = Json::read(bytes).ok_or("not-json")?;
+    if !matches!(json, Json::Object(_)) {
+        return Err("not-object");
+    }
+    let origin = json.get("amend").and_then(|mark| mark.get("origin"));
+    if origin.and_then(Json::text) == Some("reconstructed") {
+        return Err("inferred");
+    }
+    let field = |path: &str| json.find(path).filter(|value| **value != Json::Null);
+
+    let id = match field(&config.id).ok_or("missing-id")? {
+        Json::Text(text) if config.id_text => decimal(text),
+        value => value.integer(),
+    };
+    let id = id.and_then(|id| i64::try_from(id).ok()).ok_or("bad-id")?;
+    let kind = match field(&config.kind) {
+        None => return Err("missing-type"),
+        Some(value) => value.text().ok_or("bad-type")?,
+    };
+    if kind.trim().is_empty() {
+        return Err("missing-type");
+    }
+    let time = field(&config.timestamp).ok_or("bad-timestamp")?;
+    let time = instant(config.format, time).ok_or("bad-timestamp")?;
+    let valid = match json.find(&config.valid) {
+        None => None,
+        Some(Json::Bool(valid)) => Some(*valid),
+        Some(_) => return Err("bad-valid"),
+    };
+    let name = |path: &String| match field(path) {
+        None => Ok(String::new()),
+        Some(Json::Text(text)) => Ok(text.clone()),
+        Some(value) => value
+            .integer()
+            .map(|integer| integer.to_string())
+            .ok_or("bad-stream"),
+    };
+    let stream = match &config.stream {
+        StreamField::None => vec![String::new()],
+        StreamField::One(path) => vec![name(path)?],
+        StreamField::List(paths) => paths.iter().map(name).collect::<Result<_, _>>()?,
+    };
+    let key = config.key.as_ref().and_then(|paths| {
+        let mut parts = Vec::new();
+        for path in paths {
+            parts.push(match path {
+                path if *path == config.id => id.to_string(),
+                path if *path == config.timestamp => time.to_string(),
+                path => field(path)?.canonical(),
+            });
+        }
+        Some(format!("fields {}", parts.join(" ")))
+    });
+    let key = key.unwrap_or_else(|| format!("id and time {id} {time}"));
+    Ok(Event {
+        stream,
+        id,
+        time,
+        kind: kind.into(),
+        valid,
+        key,
+    })
+}
+
+/// The integer that a text writes in decimal digits, with `-` before it or not.
+fn decimal(text: &str) -> Option<i128> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| plain)
+}
+
+/// The microseconds since 1970 that a timestamp names.
+fn instant(format: Format, value: &Json) -> Option<i64> {
+    let scale = match format {
+        Format::Strict => return strict(value.text()?),
+        Format::Iso8601 => return iso8601(value.text()?),
+        Format::UnixSeconds => 1_000_000,
+        Format::UnixMillis => 1_000,
+        Format::UnixMicros => 1,
+    };
+    value
+        .integer()?
+        .checked_mul(scale)
+        .and_then(|us| i64::try_from(us).ok())
+}
+
+/// `YYYY-MM-DDTHH:MM:SS`, nothing else.
+fn strict(text: &str) -> Option<i64> {
+    let shape: String = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { 'd' } else { c })
+        .collect();
+    if shape != "dddd-dd-ddTdd:dd:dd" {
+        return None;
+    }
+    let number = |from: usize, to: usize| text[from..to].parse::<u32>().ok();
+    let year = i32::try_from(number(0, 4)?).ok()?;
+    let date = NaiveDate::from_ymd_opt(year, number(5, 7)?, number(8, 10)?)?;
+    let time = date.and_hms_opt(number(11, 13)?, number(14, 16)?, number(17, 19)?)?;
+    Some(time.and_utc().timestamp_micros())
+}
+
+/// The strict form with a laxer separator, a fraction and a zone.
+fn iso8601(text: &str) -> Option<i64> {
+    let (date, rest) = (text.get(..10)?, text.get(10..)?);
+    let rest = rest.strip_prefix(['T', 't', ' '])?;
+    let (time, mut rest) = (rest.get(..8)?, rest.get(8..)?);
+    let mut us = strict(&format!("{date}T{time}"))?;
+    if let Some(fraction) = rest.strip_prefix('.') {
+        let end = fraction
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(fraction.len());
+        let digits = &fraction[..end];
+        if digits.is_empty() {
+            return None;
+        }
+        us += format!("{digits:0<6}")[..6].parse::<i64>().ok()?;
+        rest = &fraction[end..];
+    }
+    if matches!(rest, "" | "Z" | "z") {
+        return Some(us);
+    }
+    let sign = if rest.starts_with('+') { 1 } else { -1 };
+    let clock = rest.strip_prefix(['+', '-'])?;
+    let since_midnight = strict(&format!("1970-01-01T{clock}:00"))?;
+    Some(us - sign * since_midnight)
+}
+
+/// A timestamp as a reconstructed event carries it, `time` rounded down to what can be written.
+fn written(format: Format, time: i64) -> String {
+    let scale = match format {
+        Format::UnixSeconds => return time.div_euclid(1_000_000).to_string(),
+        Format::UnixMillis => return time.div_euclid(1_000).to_string(),
+        Format::UnixMicros => return time.to_string(),
+        Format::Strict => 1_000_000,
+        Format::Iso8601 => 1,
+    };
+    let at = DateTime::from_timestamp_micros(time.div_euclid(scale) * scale);
+    let seconds = at
+        .expect("a time between two others")
+        .format("%Y-%m-%dT%H:%M:%S");
+    match (format, time.rem_euclid(1_000_000)) {
+        (Format::Strict, _) => format!("\"{seconds}\""),
+        (_, 0) => format!("\"{seconds}Z\""),
+        (_, us) if us % 1000 == 0 => format!("\"{seconds}.{:03}Z\"", us / 1000),
+        (_, us) => format!("\"{seconds}.{us:06}Z\""),
+    }
+}
+
+/// A kept event as it is published: its own bytes, and `valid` before its closing brace.
+fn published(config: &Config, bytes: &[u8], event: &Event) -> String {
+    let mut text = String::from_utf8(bytes.to_vec()).expect("JSON is UTF-8");
+    if event.valid.is_none() {
+        let name = config.valid.strip_prefix('/').unwrap_or(&config.valid);
+        assert!(
+            !name.contains('/'),
+            "where a nested `valid` would be added is not said"
+        );
+        let end = text.rfind('}').expect("an object ends in a brace");
+        text.insert_str(end, &format!(",{}:true", quoted(name)));
+    }
+    text
+}
+
+/// A JSON object that grows member by member; a path with several steps nests.
+#[derive(Default)]
+struct Members(Vec<(String, Member)>);
+
+enum Member {
+    Leaf(String),
+    Nested(Members),
+}
+
+impl Members {
+    fn put(&mut self, path: &str, value: String) {
+        match path.strip_prefix('/') {
+            None => self.put_at(&[path.to_string()], value),
+            Some(pointer) => {
+                let steps = pointer
+                    .split('/')
+                    .map(|s| s.replace("~1", "/").replace("~0", "~"));
+                self.put_at(&steps.collect::<Vec<_>>(), value);
+            }
+        }
+    }
+
+    fn put_at(&mut self, steps: &[String], value: String) {
+        let [step, rest @ ..] = steps else {
+            panic!("a path has a step")
+        };
+        if rest.is_empty() {
+            self.0.push((step.clone(), Member::Leaf(value)));
+            return;
+        }
+        let known = self
+            .0
+            .iter()
+            .position(|(name, _)| name == step)
+            .unwrap_or_else(|| {
+                self.0
+                    .push((step.clone(), Member::Nested(Members::default())));
+                self.0.len() - 1
+            });
+        let Member::Nested(members) = &mut self.0[known].1 else {
+            panic!("a field in a field")
+        };
+        members.put_at(rest, value);
+    }
+
+    fn text(&self) -> String {
+        let members = self.0.iter().map(|(name, member)| match member {
+            Member::Leaf(value) => format!("{}:{value}", quoted(name)),
+            Member::Nested(members) => format!("{}:{}", quoted(name), members.text()),
+        });
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    }
+}
+
+/// What a dead letter is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum About {
+    Record {
+        file: usize,
+        offset: u64,
+        line: u64,
+    },
+    Gap(Gap),
+    /// A stream, by its name as JSON.
+    Stream(String),
+}
+
+/// A dead letter that stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Letter {
+    pub(crate) reason: String,
+    pub(crate) about: About,
+}
+
+/// An open gap: its stream's name as JSON, its first and its last missing id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Gap {
+    pub(crate) stream: String,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+}
+
+impl Gap {
+    fn width(&self) -> u128 {
+        u128::try_from(i128::from(self.to) - i128::from(self.from) + 1).expect("from <= to")
+    }
+}
+
+/// What stands after an epoch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Answer {
+    /// Kept events in the order of the input.
+    pub(crate) kept: Vec<String>,
+    /// Reconstructed events by stream and id.
+    pub(crate) reconstructed: Vec<((Stream, i64), String)>,
+    pub(crate) letters: BTreeSet<Letter>,
+    pub(crate) gaps: BTreeSet<Gap>,
+}
+
+impl Answer {
+    /// What `clean.jsonl` holds when this is the last answer.
+    pub(crate) fn clean(&self) -> String {
+        let reconstructed = self.reconstructed.iter().map(|(_, text)| text);
+        self.kept
+            .iter()
+            .chain(reconstructed)
+            .map(|text| format!("{text}\n"))
+            .collect()
+    }
+
+    /// How many letters stand for each reason.
+    pub(crate) fn dead(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for letter in &self.letters {
+            *counts.entry(letter.reason.clone()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// How many ids the open gaps miss.
+    pub(crate) fn missing_ids(&self) -> u128 {
+        self.gaps.iter().map(Gap::width).sum()
+    }
+}
+
+/// A whole input, read and decoded.
+pub(crate) struct Model {
+    pub(crate) config: Config,
+    pub(crate) records: Vec<Record>,
+    verdicts: Vec<Verdict>,
+}
+
+impl Model {
+    /// Reads and decodes `files`, in their order.
+    pub(crate) fn new(config: &Config, files: &[Vec<u8>]) -> Model {
+        let records: Vec<Record> = files
+            .iter()
+            .enumerate()
+            .flat_map(|(file, content)| records(file, content))
+            .collect();
+        let verdicts = records
+            .iter()
+            .map(|record| decode(config, &record.bytes))
+            .collect();
+        Model {
+            config: config.clone(),
+            records,
+            verdicts,
+        }
+    }
+
+    /// The answer after each epoch of `size` records.
+    pub(crate) fn answers(&self, size: usize) -> Vec<Answer> {
+        let watermarks = self.watermarks(size);
+        let epochs = watermarks.iter().enumerate().map(|(epoch, watermark)| {
+            let end = (epoch + 1) * size;
+            // The end of the input belongs to its last epoch, and makes everything due.
+            if end >= self.records.len() {
+                return self.last_answer();
+            }
+            let grace = i128::from(self.config.grace_ms) * 1000;
+            let due = match watermark {
+                _ if grace == 0 => Due::All,
+                None => Due::Nothing,
+                Some(watermark) => Due::SeenAt(watermark - grace),
+            };
+            self.answer(end, due)
+        });
+        epochs.collect()
+    }
+
+    /// The answer to the whole input, however it was cut.
+    pub(crate) fn last_answer(&self) -> Answer {
+        self.answer(self.records.len(), Due::All)
+    }
+
+    /// How many reconstructed events were withdrawn because the event itself came.
+    pub(crate) fn filled_ids(&self, size: usize, answers: &[Answer]) -> u64 {
+        let mut filled = 0;
+        for (epoch, before) in answers.iter().enumerate() {
+            let end = self.records.len().min((epoch + 2) * size);
+            let arrived: BTreeSet<(Stream, i64)> = self.verdicts[..end]
+                .iter()
+                .flatten()
+                .map(|event| (event.stream.clone(), event.id))
+                .collect();
+            filled += before
+                .reconstructed
+                .iter()
+                .filter(|(at, _)| arrived.contains(at))
+                .count();
+        }
+        filled as u64
+    }
+
+    /// The answer to the first `end` records.
+    fn answer(&self, end: usize, due: Due) -> Answer {
+        let mut answer = Answer::default();
+        let mut streams: BTreeMap<Stream, Vec<(usize, &Event)>> = BTreeMap::new();
+        for (index, verdict) in self.verdicts[..end].iter().enumerate() {
+            match verdict {
+                Ok(event) => streams
+                    .entry(event.stream.clone())
+                    .or_default()
+                    .push((index, event)),
+                Err(reason) => self.letter(&mut answer, reason, index),
+            }
+        }
+        let mut kept = BTreeMap::new();
+        for (stream, events) in &streams {
+            self.copies(events, &mut kept, &mut answer);
+            self.gaps(stream, events, due, &mut answer);
+        }
+        answer.kept = kept.into_values().collect();
+        answer
+    }
+
+    fn letter(&self, answer: &mut Answer, reason: &str, index: usize) {
+        let Record {
+            file, offset, line, ..
+        } = self.records[index];
+        let about = About::Record { file, offset, line };
+        answer.letters.insert(Letter {
+            reason: reason.into(),
+            about,
+        });
+    }
+
+    /// Rules 1 and 2: one copy of each event takes the seat.
+    fn copies(
+        &self,
+        events: &[(usize, &Event)],
+        kept: &mut BTreeMap<usize, String>,
+        answer: &mut Answer,
+    ) {
+        let mut copies: BTreeMap<&str, Vec<(usize, &Event)>> = BTreeMap::new();
+        for &(index, event) in events {
+            copies.entry(&event.key).or_default().push((index, event));
+        }
+        for copies in copies.values() {
+            let mut valid = copies
+                .iter()
+                .filter(|(_, event)| event.valid != Some(false));
+            let seat = match self.config.keep {
+                Keep::First => valid.next().or(copies.first()),
+                Keep::Last => valid.next_back().or(copies.last()),
+            };
+            let &(seat, event) = seat.expect("a group has a member");
+            let bytes = &self.records[seat].bytes;
+            if event.valid == Some(false) {
+                self.letter(answer, "invalid", seat);
+            } else {
+                kept.insert(seat, published(&self.config, bytes, event));
+            }
+            for &(index, _) in copies.iter().filter(|(index, _)| *index != seat) {
+                let same = self.records[index].bytes == *bytes;
+                self.letter(answer, if same { "duplicate" } else { "conflict" }, index);
+            }
+        }
+    }
+
+    /// Rules 3 to 6: what is missing, and the guesses that stand in for it.
+    fn gaps(&self, stream: &Stream, events: &[(usize, &Event)], due: Due, answer: &mut Answer) {
+        let mut seen: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+        for (_, event) in events {
+            let (earliest, latest) = seen.entry(event.id).or_insert((event.time, event.time));
+            *earliest = event.time.min(*earliest);
+            *latest = event.time.max(*latest);
+        }
+        // An id is due when some id above it was seen with a time that is old enough: all ids
+        // below the highest such id are.
+        let limit = match due {
+            Due::All => i64::MAX,
+            Due::Nothing => i64::MIN,
+            Due::SeenAt(time) => {
+                let old = seen
+                    .iter()
+                    .filter(|(_, (earliest, _))| i128::from(*earliest) <= time);
+                old.map(|(id, _)| *id).max().unwrap_or(i64::MIN)
+            }
+        };
+        let name = self.stream_json(stream);
+        let mut narrow = Vec::new();
+        let sides = seen.iter().zip(seen.iter().skip(1));
+        for ((&lower, &(_, latest)), (&higher, &(earliest, _))) in sides {
+            if i128::from(higher) - i128::from(lower) < 2 || higher > limit {
+                continue;
+            }
+            let gap = Gap {
+                stream: name.clone(),
+                from: lower + 1,
+                to: higher - 1,
+            };
+            if gap.width() > u128::from(self.config.max_width) {
+                let about = About::Gap(gap.clone());
+                answer.letters.insert(Letter {
+                    reason: "gap-too-wide".into(),
+                    about,
+                });
+            } else {
+                let middle = (i128::from(latest) + i128::from(earliest)).div_euclid(2);
+                narrow.push((
+                    gap.clone(),
+                    lower,
+                    i64::try_from(middle).expect("between two"),
+                ));
+            }
+            answer.gaps.insert(gap);
+        }
+        // Only gaps that are due count towards `max_missing`.
+        let missing: u128 = narrow.iter().map(|(gap, ..)| gap.width()).sum();
+        if missing > u128::from(self.config.max_missing) {
+            let about = About::Stream(name);
+            answer.letters.insert(Letter {
+                reason: "sequence-too-sparse".into(),
+                about,
+            });
+        } else if self.config.reconstruct {
+            for (gap, lower, middle) in narrow {
+                let kind = self.fill_type(events, lower);
+                for id in gap.from..=gap.to {
+                    let text = self.reconstructed(stream, id, &kind, middle);
+                    answer.reconstructed.push(((stream.clone(), id), text));
+                }
+            }
+        }
+    }
+
+    /// The type of the events that are inferred above the id `lower`.
+    fn fill_type(&self, events: &[(usize, &Event)], lower: i64) -> String {
+        match &self.config.fill {
+            Fill::Fixed(kind) => kind.clone(),
+            Fill::MostFrequent => {
+                let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+                for (_, event) in events {
+                    *counts.entry(&event.kind).or_default() += 1;
+                }
+                let most = counts.values().max().expect("a stream has events");
+                let first = counts.iter().find(|(_, count)| *count == most);
+                first.expect("the most is one of them").0.to_string()
+            }
+            Fill::LowerNeighbour => {
+                let there = || events.iter().filter(|(_, event)| event.id == lower);
+                let latest = there().map(|(_, event)| event.time).max();
+                let first = there().find(|(_, event)| Some(event.time) == latest);
+                first.expect("the neighbour was seen").1.kind.clone()
+            }
+        }
+    }
+
+    /// The event that stands in for the missing `id`.
+    fn reconstructed(&self, stream: &Stream, id: i64, kind: &str, time: i64) -> String {
+        let config = &self.config;
+        let mut members = Members::default();
+        members.put(&config.id, id.to_string());
+        let fields = match &config.stream {
+            StreamField::None => &[],
+            StreamField::One(path) => std::slice::from_ref(path),
+            StreamField::List(paths) => paths.as_slice(),
+        };
+        for (path, name) in fields
+            .iter()
+            .zip(stream)
+            .filter(|(_, name)| !name.is_empty())
+        {
+            members.put(path, quoted(name));
+        }
+        members.put(&config.kind, quoted(kind));
+        members.put(&config.timestamp, written(config.format, time));
+        members.put(&config.valid, "true".into());
+        if config.annotate {
+            members.put("/amend/origin", quoted("reconstructed"));
+        }
+        members.text()
+    }
+
+    /// A stream's name as it stands in letters and gaps: a string, or a list of them.
+    fn stream_json(&self, stream: &Stream) -> String {
+        let names: Vec<String> = stream.iter().map(|name| quoted(name)).collect();
+        match self.config.stream {
+            StreamField::List(_) => format!("[{}]", names.join(",")),
+            _ => names.concat(),
+        }
+    }
+
+    /// The watermark in force in each epoch of `size` records; it follows from earlier epochs.
+    fn watermarks(&self, size: usize) -> Vec<Option<i128>> {
+        let epochs = self.records.len().div_ceil(size);
+        let mut watermark: Option<i128> = None;
+        let mut out = Vec::new();
+        for epoch in 0..epochs {
+            let end = epoch * size;
+            // A file that was read to its end is idle; one that was not begun has no watermark.
+            let open = end.checked_sub(1).map(|last| self.records[last].file);
+            let open = open.filter(|file| self.records[end..].iter().any(|r| r.file == *file));
+            if let Some(file) = open {
+                let times: Vec<i64> = self.records[..end]
+                    .iter()
+                    .zip(&self.verdicts)
+                    .filter(|(record, _)| record.file == file)
+                    .filter_map(|(_, verdict)| Some(verdict.as_ref().ok()?.time))
+                    .collect();
+                let highest = highest(&times, i128::from(self.config.max_ahead_ms) * 1000);
+                let here = highest.map(|high| high - i128::from(self.config.disorder_ms) * 1000);
+                watermark = watermark.max(here);
+            }
+            out.push(watermark);
+        }
+        out
+    }
+}
+
+/// Which missing ids are due.
+#[derive(Clone, Copy)]
+enum Due {
+    All,
+    Nothing,
+    /// Those below an id that was seen with this time or an earlier one.
+    SeenAt(i128),
+}
+
+/// How many records it takes to know where a partition's clock stands.
+const SAMPLE: usize = 100;
+
+/// The highest time of a partition that can be believed.
+fn highest(times: &[i64], max_ahead: i128) -> Option<i128> {
+    let (start, rest) = times.split_at(times.len().min(SAMPLE));
+    let mut highest = believed(start, max_ahead)?;
+    let mut ahead = Vec::new();
+    for &time in rest {
+        if i128::from(time) <= highest + max_ahead {
+            highest = highest.max(time.into());
+            ahead.clear();
+            continue;
+        }
+        ahead.push(time);
+        if ahead.len() == SAMPLE {
+            highest = believed(&ahead, max_ahead).expect("a full sample");
+            ahead.clear();
+        }
+    }
+    Some(highest)
+}
+
+/// The highest of some times that are not too far ahead of their lower median.
+fn believed(times: &[i64], max_ahead: i128) -> Option<i128> {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let median = i128::from(*sorted.get(sorted.len().checked_sub(1)? / 2)?);
+    sorted
+        .into_iter()
+        .map(i128::from)
+        .filter(|time| *time <= median + max_ahead)
+        .max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ten events of the worked example.
+    const TEN: &str = include_str!("../../dataflows/linq.jsonl");
+
+    fn strict() -> Config {
+        Config {
+            format: Format::Strict,
+            ..Config::default()
+        }
+    }
+
+    fn model(config: &Config, lines: &str) -> Model {
+        Model::new(config, &[lines.as_bytes().to_vec()])
+    }
+
+    /// An event of the default fields; `rest` is further members.
+    fn event(id: i64, time: &str, rest: &str) -> String {
+        format!(r#"{{"event_id":{id},"type":"A","timestamp":"2025-01-01T{time}"{rest}}}"#) + "\n"
+    }
+
+    /// The letters as `reason@line`, or with the ids of the gap.
+    fn letters(answer: &Answer) -> String {
+        let one = |letter: &Letter| match &letter.about {
+            About::Record { line, .. } => format!("{}@{line}", letter.reason),
+            About::Gap(gap) => format!("{}@{}..{}", letter.reason, gap.from, gap.to),
+            About::Stream(_) => letter.reason.clone(),
+        };
+        answer.letters.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The reconstructed events as `id type time`.
+    fn guesses(answer: &Answer) -> String {
+        let one = |((_, id), text): &((Stream, i64), String)| {
+            let json = Json::read(text.as_bytes()).unwrap();
+            let member = |name| json.get(name).unwrap().canonical().replace('"', "");
+            format!(
+                "{id} {} {}",
+                member("type"),
+                member("timestamp").replace("2025-01-01T", "")
+            )
+        };
+        answer
+            .reconstructed
+            .iter()
+            .map(one)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    #[test]
+    fn model_gives_the_worked_example() {
+        let answer = model(&strict(), TEN).last_answer();
+        let lines: Vec<&str> = TEN.lines().collect();
+        let with_valid = lines[9].replace('}', r#","valid":true}"#);
+        let kept = [
+            lines[0],
+            lines[1],
+            lines[3],
+            lines[4],
+            lines[5],
+            &with_valid,
+        ];
+        assert_eq!(answer.kept, kept);
+        let guess = concat!(
+            r#"{"event_id":1003,"type":"CRM_Sync","timestamp":"2025-02-09T12:01:30","valid":true,"#,
+            r#""amend":{"origin":"reconstructed"}}"#
+        );
+        assert_eq!(answer.clean().lines().last(), Some(guess));
+        assert_eq!(
+            letters(&answer),
+            "duplicate@3 duplicate@8 invalid@7 missing-id@9"
+        );
+    }
+
+    #[test]
+    fn model_amends_a_guess_when_the_event_comes() {
+        let lines = [
+            event(1, "00:00:00", ""),
+            event(4, "00:03:00", ""),
+            event(3, "00:01:00", ""),
+        ]
+        .concat();
+        let model = model(&Config::default(), &lines);
+        let answers = model.answers(1);
+        assert_eq!(guesses(&answers[0]), "");
+        assert_eq!(guesses(&answers[1]), "2 A 00:01:30Z, 3 A 00:01:30Z");
+        assert_eq!(guesses(&answers[2]), "2 A 00:00:30Z");
+        assert_eq!(model.filled_ids(1, &answers), 1);
+        assert_eq!(model.filled_ids(3, &model.answers(3)), 0);
+        assert_eq!(model.answers(2)[1], answers[2]);
+    }
+
+    #[test]
+    fn model_seats_the_valid_copy() {
+        let copy = |rest: &str| event(1, "00:00:00", rest);
+        let bad = copy(r#","valid":false"#);
+        let lines = [
+            bad.clone(),
+            copy(r#","n":1"#),
+            bad,
+            copy(r#","n":2"#),
+            copy(r#","n":1"#),
+        ];
+        let lines = lines.concat();
+        let first = model(&Config::default(), &lines).answers(1);
+        assert_eq!(letters(&first[0]), "invalid@1");
+        assert_eq!(letters(&first[1]), "conflict@1");
+        assert_eq!(
+            letters(&first[4]),
+            "conflict@1 conflict@3 conflict@4 duplicate@5"
+        );
+        let last = model(
+            &Config {
+                keep: Keep::Last,
+                ..Config::default()
+            },
+            &lines,
+        )
+        .answers(1);
+        assert_eq!(letters(&last[2]), "conflict@1 conflict@3");
+        assert_eq!(letters(&last[3]), "conflict@1 conflict@2 conflict@3");
+        assert_eq!(
+            letters(&last[4]),
+            "conflict@1 conflict@3 conflict@4 duplicate@2"
+        );
+        let bad = copy(r#","valid":false"#).repeat(2);
+        let last = model(
+            &Config {
+                keep: Keep::Last,
+                ..Config::default()
+            },
+            &bad,
+        )
+        .last_answer();
+        assert_eq!(letters(&last), "duplicate@1 invalid@2");
+    }
+
+    #[test]
+    fn model_keys_by_fields_as_json_values() {
+        let config = Config {
+            key: Some(vec!["u".into()]),
+            ..Config::default()
+        };
+        let same = |a: &str, b: &str| {
+            let (a, b) = (event(1, "00:00:00", a), event(1, "00:00:00", b));
+            let key = |line: &str| decode(&config, line.as_bytes()).unwrap().key;
+            key(&a) == key(&b)
+        };
+        assert!(same(r#","u":{"a":1,"b":2}"#, r#","u":{"b":2,"a":1}"#));
+        assert!(same(r#","u":"\u0041""#, r#","u":"A""#));
+        assert!(same("", r#","u":null"#));
+        assert!(!same(r#","u":1"#, r#","u":1.0"#));
+        assert!(!same(r#","u":1"#, r#","u":"1""#));
+        assert!(!same(r#","u":[1,2]"#, r#","u":[2,1]"#));
+        assert!(!same("", r#","u":1"#));
+        assert!(same(r#","u":1,"u":2"#, r#","u":2"#));
+    }
+
+    #[test]
+    fn model_names_the_first_fault() {
+        let check = |text: &str, reason: &str| {
+            let good = r#""event_id":1,"type":"A","timestamp":"2025-01-01T00:00:00","s":"x""#;
+            let config = Config {
+                stream: StreamField::One("s".into()),
+                ..Config::default()
+            };
+            let text = text.replace("GOOD", good);
+            let found = decode(&config, text.as_bytes()).err();
+            assert_eq!(
+                found,
+                Some(reason).filter(|reason| !reason.is_empty()),
+                "{text}"
+            );
+        };
+        check("{GOOD}", "");
+        check("{GOOD", "not-json");
+        check("[1]", "not-object");
+        check("{}", "missing-id");
+        check(r#"{"amend":{"origin":"reconstructed","by":1}}"#, "inferred");
+        check(r#"{GOOD,"amend":{"origin":"observed"}}"#, "");
+        check(r#"{GOOD,"event_id":null}"#, "missing-id");
+        check(r#"{GOOD,"event_id":"1"}"#, "bad-id");
+        check(r#"{GOOD,"event_id":1.0}"#, "bad-id");
+        check(r#"{GOOD,"event_id":9223372036854775808}"#, "bad-id");
+        check(r#"{GOOD,"event_id":9223372036854775807}"#, "");
+        check(r#"{GOOD,"event_id":true,"type":1}"#, "bad-id");
+        check(r#"{GOOD,"type":1}"#, "bad-type");
+        check(r#"{GOOD,"type":null}"#, "missing-type");
+        check(r#"{GOOD,"type":" \t","timestamp":0}"#, "missing-type");
+        check(r#"{GOOD,"timestamp":0}"#, "bad-timestamp");
+        check(r#"{GOOD,"valid":null}"#, "bad-valid");
+        check(r#"{GOOD,"valid":1,"s":[]}"#, "bad-valid");
+        check(r#"{GOOD,"s":[]}"#, "bad-stream");
+        check(r#"{GOOD,"s":1.5}"#, "bad-stream");
+        check(r#"{GOOD,"s":null}"#, "");
+        check(r#"{GOOD,"s":-0}"#, "");
+        check(
+            &format!("{{GOOD,\"x\":\"{}\"}}", "y".repeat(MAX_RECORD)),
+            "oversize",
+        );
+    }
+
+    #[test]
+    fn model_reads_timestamps() {
+        let check = |format: Format, value: &str, us: Option<i64>| {
+            assert_eq!(
+                instant(format, &Json::read(value.as_bytes()).unwrap()),
+                us,
+                "{value}"
+            );
+        };
+        let strictly = |text: &str, us| check(Format::Strict, &quoted(text), us);
+        strictly("1970-01-01T00:00:01", Some(1_000_000));
+        strictly("1969-12-31T23:59:59", Some(-1_000_000));
+        for text in [
+            "1970-01-01T00:00:01Z",
+            "1970-01-01 00:00:01",
+            "1970-01-01T00:00:01.5",
+        ] {
+            strictly(text, None);
+        }
+        for text in [
+            "2025-02-29T00:00:00",
+            "2025-01-01T24:00:00",
+            "2025-01-01T00:00:60",
+            "",
+        ] {
+            strictly(text, None);
+            check(Format::Iso8601, &quoted(text), None);
+        }
+        let iso = |text: &str, us| check(Format::Iso8601, &quoted(text), us);
+        iso("1970-01-01t00:00:01.0000019z", Some(1_000_001));
+        iso("1970-01-01 01:00:00+01:00", Some(0));
+        iso("1970-01-01T00:00:00-00:30", Some(1_800_000_000));
+        iso("1969-12-31T23:59:59.25", Some(-750_000));
+        for text in [
+            "1970-01-01T00:00:01.",
+            "1970-01-01T00:00:01+0100",
+            "1970-01-01T00:00",
+        ] {
+            iso(text, None);
+        }
+        iso("1970-01-01T00:00:01+01:60", None);
+        iso("1970-01-01T00:00:01 Z", None);
+        check(Format::UnixSeconds, "-2", Some(-2_000_000));
+        check(Format::UnixMillis, "-0", Some(0));
+        check(Format::UnixMicros, "1.0", None);
+        check(Format::UnixMillis, "\"1\"", None);
+    }
+
+    #[test]
+    fn model_writes_timestamps_rounded_down() {
+        let iso = |us| written(Format::Iso8601, us);
+        assert_eq!(iso(0), r#""1970-01-01T00:00:00Z""#);
+        assert_eq!(iso(-500_000), r#""1969-12-31T23:59:59.500Z""#);
+        assert_eq!(iso(-1), r#""1969-12-31T23:59:59.999999Z""#);
+        assert_eq!(written(Format::Strict, -1), r#""1969-12-31T23:59:59""#);
+        assert_eq!(written(Format::UnixMillis, -1), "-1");
+        assert_eq!(written(Format::UnixSeconds, 1_999_999), "1");
+    }
+
+    #[test]
+    fn model_limits_gaps() {
+        let at = |id: i64| event(id, "00:00:00", "");
+        let wide = Config {
+            max_width: 3,
+            ..Config::default()
+        };
+        let model = model(&wide, &[at(0), at(4), at(9), at(7)].concat());
+        let answers = model.answers(1);
+        assert_eq!(answers[1].reconstructed.len(), 3);
+        assert_eq!(letters(&answers[2]), "gap-too-wide@5..8");
+        assert_eq!(letters(&answers[3]), "");
+        assert_eq!(answers[3].reconstructed.len(), 6);
+        assert_eq!((answers[3].gaps.len(), answers[3].missing_ids()), (3, 6));
+
+        let sparse = Config {
+            max_missing: 4,
+            ..Config::default()
+        };
+        let model = Model::new(
+            &sparse,
+            &[[at(0), at(3), at(6), at(5), at(8)].concat().into()],
+        );
+        let answers = model.answers(1);
+        assert_eq!(answers[2].reconstructed.len(), 4);
+        assert_eq!(answers[3].reconstructed.len(), 3);
+        assert_eq!(letters(&answers[4]), "");
+        let sparse = Config {
+            max_missing: 3,
+            ..Config::default()
+        };
+        let answers = Model::new(&sparse, &[[at(0), at(3), at(6), at(5)].concat().into()]);
+        let answers = answers.answers(1);
+        assert_eq!(letters(&answers[2]), "sequence-too-sparse");
+        assert_eq!(
+            (answers[2].reconstructed.len(), answers[2].gaps.len()),
+            (0, 2)
+        );
+        assert_eq!(letters(&answers[3]), "");
+
+        let ends = [at(i64::MIN), at(i64::MAX)].concat();
+        let answer = Model::new(&Config::default(), &[ends.into()]).last_answer();
+        assert_eq!(answer.missing_ids(), u128::from(u64::MAX) - 1);
+    }
+
+    #[test]
+    fn model_waits_for_the_watermark() {
+        let config = Config {
+            grace_ms: 60_000,
+            ..Config::default()
+        };
+        let lines = [
+            event(1, "00:00:00", ""),
+            event(3, "00:01:00", ""),
+            event(5, "00:01:30", ""),
+            event(6, "00:02:00", ""),
+            event(7, "00:02:00", ""),
+            event(8, "00:09:00", ""),
+        ];
+        let model = model(&config, &lines.concat());
+        let minute = |seconds: i128| Some(1_735_689_600_000_000 + seconds * 1_000_000);
+        let marks = [
+            None,
+            minute(0),
+            minute(60),
+            minute(90),
+            minute(120),
+            minute(120),
+        ];
+        assert_eq!(model.watermarks(1), marks);
+        let due: Vec<usize> = model
+            .answers(1)
+            .iter()
+            .map(|answer| answer.gaps.len())
+            .collect();
+        assert_eq!(due, [0, 0, 0, 0, 1, 2]);
+        assert_eq!(model.watermarks(2), [None, minute(60), minute(120)]);
+    }
+
+    #[test]
+    fn model_watermark_ignores_a_bad_clock() {
+        let day = 1000;
+        assert_eq!(highest(&[], day), None);
+        assert_eq!(highest(&[5, 9_000, 7], day), Some(7));
+        assert_eq!(highest(&[9_000, 5], day), Some(5));
+        assert_eq!(highest(&[9_000], day), Some(9_000));
+        let mut times: Vec<i64> = (0..100).collect();
+        times.push(5_000);
+        assert_eq!(highest(&times, day), Some(99));
+        times.extend([5_000; 98]);
+        assert_eq!(highest(&times, day), Some(99));
+        assert_eq!(
+            highest(&[times.clone(), vec![99_000]].concat(), day),
+            Some(5_000)
+        );
+        assert_eq!(
+            highest(&[times, vec![1], vec![5_000; 99]].concat(), day),
+            Some(99)
+        );
+    }
+
+    #[test]
+    fn model_watermark_goes_from_file_to_file() {
+        let first = [event(1, "00:10:00", ""), event(2, "00:20:00", "")].concat();
+        let second = [event(3, "00:05:00", ""), event(4, "00:30:00", "")].concat();
+        let files = [first.into_bytes(), second.into_bytes()];
+        let model = Model::new(
+            &Config {
+                grace_ms: 1,
+                ..Config::default()
+            },
+            &files,
+        );
+        let at = |minutes: i128| Some(1_735_689_600_000_000 + minutes * 60_000_000);
+        assert_eq!(model.watermarks(1), [None, at(10), at(10), at(10)]);
+        assert_eq!(model.watermarks(3), [None, at(5)]);
+    }
+
+    #[test]
+    fn model_cuts_files_into_records() {
+        let found = records(3, b"\xef\xbb\xbf{}\r\n \t\r\n\n[]\nx");
+        let places: Vec<_> = found
+            .iter()
+            .map(|r| (r.offset, r.line, String::from_utf8_lossy(&r.bytes)))
+            .collect();
+        let expected = [(3, 1, "{}"), (12, 4, "[]"), (15, 5, "x")];
+        assert_eq!(
+            places,
+            expected.map(|(offset, line, text)| (offset, line, text.into()))
+        );
+    }
+
+    #[test]
+    fn model_nests_what_pointers_nest() {
+        let config = Config {
+            id: "/meta/id".into(),
+            timestamp: "/meta/at".into(),
+            stream: StreamField::List(vec!["a".into(), "/meta/b".into()]),
+            annotate: false,
+            ..Config::default()
+        };
+        let line = |id: i64, stream: &str| {
+            format!(
+                r#"{{"meta":{{"id":{id},"at":"2025-01-01T00:00:00",{stream}}},"type":"A","a":7}}"#
+            ) + "\n"
+        };
+        let lines = [line(1, r#""b":"x""#), line(3, r#""b":"x""#)].concat();
+        let answer = model(&config, &lines).last_answer();
+        let expected = concat!(
+            r#"{"meta":{"id":2,"b":"x","at":"2025-01-01T00:00:00Z"},"a":"7","#,
+            r#""type":"A","valid":true}"#
+        );
+        assert_eq!(answer.reconstructed[0].1, expected);
+        assert_eq!(answer.gaps.first().unwrap().stream, r#"["7","x"]"#);
+    }
+}
