@@ -6,5 +6,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod harness;
 mod json;
 mod model;
+mod process;
+mod repair;
+mod workload;
