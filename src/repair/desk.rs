@@ -20,17 +20,19 @@ use crate::operators::{Label, Position, Verdict};
 use crate::time::Epoch;
 use crate::{Error, Result};
 
-/// A line about a record of an earlier epoch.
+/// What is to be said of a record in the changelog or among the dead letters, where its place does
+/// not follow from who read it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Slip {
     /// The sink, by number.
     pub sink: u8,
-    /// Whether the line withdraws something.
+    /// Whether something is withdrawn.
     pub withdraws: bool,
     /// The record.
     pub position: Position,
-    /// The line.
-    pub line: Vec<u8>,
+    /// For the dead letters the line, for the changelog the event (or, where there is none, what
+    /// is as good for telling events apart).
+    pub content: Vec<u8>,
 }
 
 /// How a desk writes.
@@ -209,6 +211,9 @@ impl Desk {
                     let dead = written.pages.of(Sink::Dead);
                     letter.write(&self.style.sources, record.bytes, None, dead);
                     self.count_letter(&letter, part, index, &mut written.tally);
+                } else if open {
+                    let position = self.position(part, index);
+                    written.slips.push(self.event_slip(position, false, record.bytes, add_valid));
                 } else {
                     self.write_kept(part, index, add_valid, written);
                 }
@@ -279,38 +284,40 @@ impl Desk {
         record: &[u8],
         written: &mut Written,
     ) {
-        let Written { slips, tally, .. } = written;
         let place = stored.place;
         for (label, withdraws) in [(before, true), (stored.label, false)] {
-            let diff = if withdraws { -1 } else { 1 };
-            let mut line = Vec::new();
-            let sink = match letter_of(label) {
-                Some((reason, detail)) => {
-                    let letter = Letter { reason, detail, epoch, place };
-                    if withdraws {
-                        letter.write_withdrawal(&self.style.sources, &mut line);
-                    } else {
-                        letter.write(&self.style.sources, record, None, &mut line);
-                    }
-                    tally.letter(reason, diff);
-                    Sink::Dead
-                }
-                None => {
-                    if withdraws {
-                        tally.retractions += 1;
-                    }
-                    if !self.style.changelog {
-                        continue;
-                    }
-                    write_change(epoch, diff as i8, Origin::Observed, &mut line, |out| {
-                        write_event(&self.style.event, record, stored.add_valid, out);
-                    });
-                    tally.published += diff;
-                    Sink::Changes
-                }
+            let Some((reason, detail)) = letter_of(label) else {
+                let slip = self.event_slip(position, withdraws, record, stored.add_valid);
+                written.slips.push(slip);
+                continue;
             };
-            slips.push(Slip { sink: sink as u8, withdraws, position, line });
+            let letter = Letter { reason, detail, epoch, place };
+            let mut content = Vec::new();
+            if withdraws {
+                letter.write_withdrawal(&self.style.sources, &mut content);
+            } else {
+                letter.write(&self.style.sources, record, None, &mut content);
+            }
+            written.tally.letter(reason, if withdraws { -1 } else { 1 });
+            written.slips.push(Slip { sink: Sink::Dead as u8, withdraws, position, content });
         }
+    }
+
+    /// The slip of a kept event that is published or withdrawn: one whose seat may move, so that
+    /// it may come and go in one epoch, and then nothing is to be said.
+    fn event_slip(
+        &self,
+        position: Position,
+        withdraws: bool,
+        record: &[u8],
+        add_valid: bool,
+    ) -> Slip {
+        let mut content = Vec::new();
+        write_event(&self.style.event, record, add_valid, &mut content);
+        if !self.style.changelog {
+            content = xxhash_rust::xxh3::xxh3_128(&content).to_le_bytes().to_vec();
+        }
+        Slip { sink: Sink::Changes as u8, withdraws, position, content }
     }
 
     /// The kept events in the attic, as lines of `clean.jsonl` by epoch: what is published only

@@ -4,6 +4,8 @@
 //! the order of the input, then what speaks of gaps by stream and id. The first and the last of
 //! these are written here, the head and the tail of the epoch.
 
+use std::collections::HashMap;
+
 use super::desk::Slip;
 use super::fill::{Guess, Note};
 use super::lines::{Origin, Pages, Sink, StreamName, write_change, write_gap, write_gap_letter};
@@ -44,11 +46,15 @@ pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut 
     let slips_for = |sink: Sink, withdraws: bool| {
         slips.iter().filter(move |slip| slip.sink == sink as u8 && slip.withdraws == withdraws)
     };
-    for slip in slips_for(Sink::Changes, true) {
-        head.of(Sink::Changes).extend_from_slice(&slip.line);
+    let (withdrawn, published) =
+        net(slips_for(Sink::Changes, true), slips_for(Sink::Changes, false));
+    entry.tally.retractions += withdrawn.len() as u64;
+    if style.changes.is_some() {
+        write_events(epoch, -1, &withdrawn, head.of(Sink::Changes));
+        entry.tally.published += published.len() as i64 - withdrawn.len() as i64;
     }
     for slip in slips_for(Sink::Dead, true) {
-        head.of(Sink::Dead).extend_from_slice(&slip.line);
+        head.of(Sink::Dead).extend_from_slice(&slip.content);
     }
 
     for note in notes.iter() {
@@ -97,13 +103,39 @@ pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut 
     }
 
     // What is now said of earlier records comes before what is said of this epoch's.
-    for slip in slips_for(Sink::Changes, false) {
-        head.of(Sink::Changes).extend_from_slice(&slip.line);
+    if style.changes.is_some() {
+        write_events(epoch, 1, &published, head.of(Sink::Changes));
     }
     for slip in slips_for(Sink::Dead, false) {
-        head.of(Sink::Dead).extend_from_slice(&slip.line);
+        head.of(Sink::Dead).extend_from_slice(&slip.content);
     }
     entry
+}
+
+/// Appends the changelog's lines of kept events.
+fn write_events(epoch: Epoch, diff: i8, events: &[&Slip], out: &mut Vec<u8>) {
+    for slip in events {
+        write_change(epoch, diff, Origin::Observed, out, |out| {
+            out.extend_from_slice(&slip.content);
+        });
+    }
+}
+
+/// Leaves out what is withdrawn and published alike.
+fn net<'a>(
+    withdrawn: impl Iterator<Item = &'a Slip>,
+    published: impl Iterator<Item = &'a Slip>,
+) -> (Vec<&'a Slip>, Vec<&'a Slip>) {
+    let mut gone: HashMap<&[u8], Vec<&Slip>> = HashMap::new();
+    for slip in withdrawn {
+        gone.entry(&slip.content).or_default().push(slip);
+    }
+    let come = published
+        .filter(|slip| gone.get_mut(&slip.content[..]).and_then(Vec::pop).is_none())
+        .collect();
+    let mut gone: Vec<&Slip> = gone.into_values().flatten().collect();
+    gone.sort_unstable();
+    (gone, come)
 }
 
 /// Appends the changelog's lines of reconstructed events.
