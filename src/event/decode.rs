@@ -98,14 +98,7 @@ impl Decoder {
         fast: bool,
     ) -> Result<Decoded<'a>, Fault> {
         let record = std::str::from_utf8(record).map_err(not_utf8)?;
-        let is_flat = fast
-            && fast::find(
-                record.as_bytes(),
-                &self.plan,
-                &mut self.guess,
-                &mut self.spans,
-            );
-        let has_line_break = !is_flat && {
+        let has_line_break = !(fast && self.is_flat(record.as_bytes())) && {
             slow::find(record, &self.plan, &mut self.spans)?;
             write::has_line_break(record.as_bytes())
         };
