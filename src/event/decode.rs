@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::fast::Guess;
-use super::judge::{self, Judgement, Text};
+use super::judge::{self, Judgement};
 use super::timestamp::DateCache;
 use super::{DedupKey, EventSpec, Fault, FieldPath, KeyField, Reason, fast, slow, walk, write};
 use crate::time::EventTime;
@@ -151,15 +151,6 @@ pub(super) struct Buffers {
     pub(super) key: Vec<u8>,
 }
 
-impl Text {
-    fn read<'a>(&self, record: &'a str, buffer: &'a str) -> &'a str {
-        match self {
-            Text::InRecord(range) => walk::slice(record, range),
-            Text::InBuffer => buffer,
-        }
-    }
-}
-
 /// Which members of the top-level object are looked for, and what for.
 ///
 /// Each of them has a slot, a number. Fields that share a member (pointers into one object) share
@@ -269,6 +260,7 @@ impl Place {
     }
 
     /// Where the field's value lies in `record`.
+    #[inline]
     pub(super) fn find(&self, record: &str, spans: &Spans) -> Option<Range<usize>> {
         let member = spans.get(self.slot)?;
         if self.rest.is_empty() {
@@ -280,30 +272,40 @@ impl Place {
 }
 
 /// Where the values of the members that the plan names lie in the record, by slot.
+///
+/// Starts and ends lie apart: a pair that was stored in halves a moment ago and is loaded as a
+/// whole makes the processor wait.
 #[derive(Clone, Debug)]
-pub(super) struct Spans(Vec<(usize, usize)>);
+pub(super) struct Spans {
+    starts: Vec<usize>,
+    /// No value ends at 0, so that says that there is none.
+    ends: Vec<usize>,
+}
 
 impl Spans {
-    /// No value is empty, so the empty range says that there is none.
-    const ABSENT: (usize, usize) = (0, 0);
-
     fn absent(slots: usize) -> Spans {
-        Spans(vec![Spans::ABSENT; slots])
+        Spans {
+            starts: vec![0; slots],
+            ends: vec![0; slots],
+        }
     }
 
     /// Forgets the record before.
     pub(super) fn clear(&mut self) {
-        self.0.fill(Spans::ABSENT);
+        self.ends.fill(0);
     }
 
     /// Notes a value; of a member that occurs twice the last counts.
+    #[inline]
     pub(super) fn set(&mut self, slot: usize, value: Range<usize>) {
-        self.0[slot] = (value.start, value.end);
+        self.starts[slot] = value.start;
+        self.ends[slot] = value.end;
     }
 
+    #[inline]
     fn get(&self, slot: usize) -> Option<Range<usize>> {
-        let span = self.0[slot];
-        (span != Spans::ABSENT).then_some(span.0..span.1)
+        let end = self.ends[slot];
+        (end != 0).then(|| self.starts[slot]..end)
     }
 }
 

@@ -21,11 +21,36 @@ pub(super) struct Judgement {
 }
 
 /// Where a text lies.
+#[derive(Clone, Debug)]
 pub(super) enum Text {
     /// In the record, as it is.
     InRecord(Range<usize>),
     /// In the decoder's buffer of that field.
     InBuffer,
+}
+
+impl Text {
+    const EMPTY: Text = Text::InRecord(0..0);
+
+    /// What the JSON string at `range` says; `buffer` is taken where it has escapes.
+    #[inline]
+    fn of_string(record: &str, range: Range<usize>, buffer: &mut String) -> Text {
+        match walk::unquote(walk::slice(record, &range)) {
+            Cow::Borrowed(_) => Text::InRecord(range.start + 1..range.end - 1),
+            Cow::Owned(text) => {
+                *buffer = text;
+                Text::InBuffer
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn read<'a>(&self, record: &'a str, buffer: &'a str) -> &'a str {
+        match self {
+            Text::InRecord(range) => walk::slice(record, range),
+            Text::InBuffer => buffer,
+        }
+    }
 }
 
 /// Reads the fields in the order in which their faults count. The dedup key is left in `buffers`.
@@ -37,12 +62,9 @@ pub(super) fn judge(
     dates: &mut DateCache,
     buffers: &mut Buffers,
 ) -> Result<Judgement, Fault> {
-    let found = |place: &Place| place.find(record, spans);
-    let value = |range: &Option<Range<usize>>| match range {
-        Some(range) => Value::of(walk::slice(record, range)),
-        None => Value::Absent,
-    };
-    if let Value::Text(origin) = value(&found(&plan.origin))
+    let find = |place: &Place| place.find(record, spans).unwrap_or(0..0);
+    let value = |place: &Place| Value::of(walk::slice(record, &find(place)));
+    if let Value::Text(origin) = value(&plan.origin)
         && walk::unquote(origin) == "reconstructed"
     {
         let detail = format!("{} is \"reconstructed\": no evidence", plan.origin.label);
@@ -51,30 +73,29 @@ pub(super) fn judge(
             detail,
         });
     }
-    let id = read_id(value(&found(&plan.id)), spec.id_text, &plan.id)?;
-    let r#type = {
-        let found = found(&plan.r#type);
-        let content = read_type(value(&found), &plan.r#type)?;
-        keep(content, found, &mut buffers.r#type)
-    };
+    let id = read_id(value(&plan.id), spec.id_text, &plan.id)?;
+    let r#type = read_type(
+        record,
+        find(&plan.r#type),
+        &plan.r#type,
+        &mut buffers.r#type,
+    )?;
     let time = read_time(
-        value(&found(&plan.timestamp)),
+        value(&plan.timestamp),
         spec.timestamp_format,
         dates,
         &plan.timestamp,
     )?;
-    let valid = read_valid(value(&found(&plan.valid)), &plan.valid)?;
+    let valid = read_valid(value(&plan.valid), &plan.valid)?;
     let stream = match plan.stream.as_slice() {
         [place] if !spec.stream_is_list => {
-            let found = found(place);
-            let content = read_stream(value(&found), place)?;
-            keep(content, found, &mut buffers.stream)
+            read_stream(record, find(place), place, &mut buffers.stream)?
         }
         places if spec.stream_is_list && !places.is_empty() => {
-            name_of_list(places, |place| value(&found(place)), &mut buffers.stream)?;
+            name_of_list(record, places, find, &mut buffers.stream)?;
             Text::InBuffer
         }
-        _ => Text::InRecord(0..0),
+        _ => Text::EMPTY,
     };
     if let Some(fields) = &plan.key {
         key::write(record, spans, fields, id, time, &mut buffers.key);
@@ -86,24 +107,6 @@ pub(super) fn judge(
         r#type,
         stream,
     })
-}
-
-/// Leaves `content` where it lies in the record, inside the quotes of a string or as a number;
-/// what is not there goes to `buffer`.
-fn keep(content: Cow<'_, str>, found: Option<Range<usize>>, buffer: &mut String) -> Text {
-    match (content, found) {
-        (Cow::Borrowed(content), Some(range)) if content.len() == range.len() => {
-            Text::InRecord(range)
-        }
-        (Cow::Borrowed(content), Some(range)) if content.len() + 2 == range.len() => {
-            Text::InRecord(range.start + 1..range.end - 1)
-        }
-        (content, _) => {
-            buffer.clear();
-            buffer.push_str(&content);
-            Text::InBuffer
-        }
-    }
 }
 
 /// One JSON value by its kind, as it is written.
@@ -120,6 +123,7 @@ enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
+    #[inline]
     fn of(written: &'a str) -> Value<'a> {
         match written.as_bytes().first() {
             None => Value::Absent,
@@ -157,6 +161,7 @@ pub(super) fn quote(written: &str) -> Cow<'_, str> {
     format!("{}…", &written[..end.unwrap_or(0)]).into()
 }
 
+#[inline]
 fn read_id(value: Value<'_>, id_text: bool, place: &Place) -> Result<i64, Fault> {
     let (id, wanted) = match value {
         Value::Absent | Value::Null => return Err(fault(Reason::MissingId, place, value, "")),
@@ -180,20 +185,27 @@ fn read_id(value: Value<'_>, id_text: bool, place: &Place) -> Result<i64, Fault>
     id.ok_or_else(|| fault(Reason::BadId, place, value, &format!(", not {wanted}")))
 }
 
-fn read_type<'a>(value: Value<'a>, place: &Place) -> Result<Cow<'a, str>, Fault> {
-    match value {
-        Value::Absent | Value::Null => Err(fault(Reason::MissingType, place, value, "")),
-        Value::Text(quoted) => {
-            let text = walk::unquote(quoted);
-            if text.trim_start().is_empty() {
+#[inline]
+fn read_type(
+    record: &str,
+    range: Range<usize>,
+    place: &Place,
+    buffer: &mut String,
+) -> Result<Text, Fault> {
+    match Value::of(walk::slice(record, &range)) {
+        value @ (Value::Absent | Value::Null) => Err(fault(Reason::MissingType, place, value, "")),
+        value @ Value::Text(_) => {
+            let text = Text::of_string(record, range, buffer);
+            if text.read(record, buffer).trim_start().is_empty() {
                 return Err(fault(Reason::MissingType, place, value, ", which is blank"));
             }
             Ok(text)
         }
-        _ => Err(fault(Reason::BadType, place, value, ", not a string")),
+        value => Err(fault(Reason::BadType, place, value, ", not a string")),
     }
 }
 
+#[inline]
 fn read_time(
     value: Value<'_>,
     format: TimestampFormat,
@@ -214,6 +226,7 @@ fn read_time(
     })
 }
 
+#[inline]
 fn read_valid(value: Value<'_>, place: &Place) -> Result<Option<bool>, Fault> {
     match value {
         Value::Absent => Ok(None),
@@ -222,37 +235,42 @@ fn read_valid(value: Value<'_>, place: &Place) -> Result<Option<bool>, Fault> {
     }
 }
 
-fn read_stream<'a>(value: Value<'a>, place: &Place) -> Result<Cow<'a, str>, Fault> {
-    let bad = || {
-        fault(
+#[inline]
+fn read_stream(
+    record: &str,
+    range: Range<usize>,
+    place: &Place,
+    buffer: &mut String,
+) -> Result<Text, Fault> {
+    match Value::of(walk::slice(record, &range)) {
+        Value::Absent | Value::Null => Ok(Text::EMPTY),
+        Value::Text(_) => Ok(Text::of_string(record, range, buffer)),
+        Value::Number("-0") => Ok(Text::InRecord(range.start + 1..range.end)),
+        Value::Number(written) if integer(written).is_some() || written.parse::<u64>().is_ok() => {
+            Ok(Text::InRecord(range))
+        }
+        value => Err(fault(
             Reason::BadStream,
             place,
             value,
             ", not a string or an integer",
-        )
-    };
-    match value {
-        Value::Absent | Value::Null => Ok("".into()),
-        Value::Text(quoted) => Ok(walk::unquote(quoted)),
-        Value::Number("-0") => Ok("0".into()),
-        Value::Number(written) => {
-            let fits = integer(written).is_some() || written.parse::<u64>().is_ok();
-            if fits { Ok(written.into()) } else { Err(bad()) }
-        }
-        _ => Err(bad()),
+        )),
     }
 }
 
 /// Writes the name of a stream that several fields name.
-fn name_of_list<'a>(
+fn name_of_list(
+    record: &str,
     places: &[Place],
-    value: impl Fn(&Place) -> Value<'a>,
+    find: impl Fn(&Place) -> Range<usize>,
     name: &mut String,
 ) -> Result<(), Fault> {
     name.clear();
+    let mut buffer = String::new();
     for place in places {
         name.push(if name.is_empty() { '[' } else { ',' });
-        write::push_json_string(&read_stream(value(place), place)?, name);
+        let text = read_stream(record, find(place), place, &mut buffer)?;
+        write::push_json_string(text.read(record, &buffer), name);
     }
     name.push(']');
     Ok(())
@@ -260,6 +278,7 @@ fn name_of_list<'a>(
 
 /// The integer that a JSON literal, or a text of an optional minus and digits, says. Dots and
 /// exponents make it none.
+#[inline]
 fn integer(written: &str) -> Option<i64> {
     if written.starts_with('+') {
         None
@@ -268,6 +287,7 @@ fn integer(written: &str) -> Option<i64> {
     }
 }
 
+#[cold]
 fn fault(reason: Reason, place: &Place, value: Value<'_>, complaint: &str) -> Fault {
     Fault {
         reason,

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 /// The first position from `at` that is not JSON whitespace.
 pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
@@ -134,17 +134,21 @@ fn array_index(token: &str) -> Option<usize> {
 }
 
 /// The text at `range`.
+#[inline]
 pub(super) fn slice<'a>(text: &'a str, range: &Range<usize>) -> &'a str {
     text.get(range.clone()).unwrap_or_default()
 }
 
 /// What the JSON string `quoted` (with its quotes) says.
+#[inline]
 pub(super) fn unquote(quoted: &str) -> Cow<'_, str> {
-    let inner = quoted
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    match inner {
-        Some(inner) if !inner.contains('\\') => Cow::Borrowed(inner),
-        _ => Cow::Owned(serde_json::from_str(quoted).unwrap_or_default()),
+    match quoted.get(1..quoted.len().saturating_sub(1)) {
+        Some(inner) if memchr(b'\\', inner.as_bytes()).is_none() => Cow::Borrowed(inner),
+        _ => Cow::Owned(unescape(quoted)),
     }
+}
+
+#[cold]
+fn unescape(quoted: &str) -> String {
+    serde_json::from_str(quoted).unwrap_or_default()
 }
