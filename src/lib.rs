@@ -6,6 +6,7 @@ pub mod io;
 pub mod operators;
 pub mod repair;
 pub mod runtime;
+pub mod testing;
 pub mod time;
 
 pub use error::{Error, ErrorKind};

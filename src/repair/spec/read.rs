@@ -1,6 +1,6 @@
 //! The tables of a dataflow file, each to its type: defaults, ranges and combinations.
 //!
-//! [`dataflow`] reads a whole file; [`rules`] only the tables about events, for scenario files.
+//! [`dataflow`] reads a whole file; [`rules_alone`] only the tables about events, for scenario files.
 
 use std::path::{Path, PathBuf};
 
@@ -179,8 +179,13 @@ pub(crate) fn dataflow(root: &Node, origin: &Path) -> Result<Dataflow> {
     })
 }
 
+/// Reads a tree that holds no other tables than `event`, `dedup`, `gaps` and `watermark`.
+pub(crate) fn rules_alone(root: &Node) -> Result<Rules> {
+    rules(&Table::open(root, &FILE, &TABLES)?)
+}
+
 /// Reads the tables `event`, `dedup`, `gaps` and `watermark`.
-pub(crate) fn rules(file: &Table<'_>) -> Result<Rules> {
+fn rules(file: &Table<'_>) -> Result<Rules> {
     let mut event = event_spec(file)?;
     let dedup = nested(file, "dedup", &DEDUP)?;
     if let Some(key) = dedup.and_then(|dedup| dedup.get("key")) {
