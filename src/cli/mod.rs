@@ -1,4 +1,4 @@
-//! The command line: `amend run` and `amend check`, a file each.
+//! The command line: `amend run`, `amend check` and `amend test`, a file each.
 //!
 //! A command turns its flags into the library's plain types, calls it, and prints what comes
 //! back. Errors go to standard error with their hint; the exit code is that of their kind.
@@ -6,6 +6,7 @@
 mod check;
 mod dataflow_file;
 mod run;
+mod test;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Test(test::Args),
 }
 
 /// Runs the command line of this process and returns its exit code.
@@ -41,6 +43,7 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
+        Command::Test(args) => test::test(args),
     };
     match result {
         Ok(code) => code,
