@@ -6,9 +6,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod dataflows;
 mod harness;
 mod json;
 mod model;
 mod process;
+mod real_data;
 mod repair;
 mod workload;
