@@ -100,7 +100,7 @@ impl Case {
     /// Runs the binary as each plan says, and compares each run with the model.
     pub(crate) fn check(&self, plans: &[Plan]) -> Result<(), String> {
         let model = self.model();
-        let mut known: BTreeMap<Option<usize>, Expected> = BTreeMap::new();
+        let mut known: BTreeMap<Option<usize>, Expected<'_>> = BTreeMap::new();
         for plan in plans {
             let expected = known
                 .entry(plan.epoch)

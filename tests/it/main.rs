@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bad_input;
+mod cluster;
 mod dataflows;
 mod harness;
 mod json;
@@ -13,4 +15,5 @@ mod model;
 mod process;
 mod real_data;
 mod repair;
+mod tidy;
 mod workload;

@@ -488,7 +488,7 @@ fn broken(random: &mut Random, config: &Config, record: &[u8]) -> Vec<u8> {
             let end = (0..=random.below(text.len()))
                 .rev()
                 .find(|end| text.is_char_boundary(*end));
-            text[..end.unwrap_or(0)].as_bytes().to_vec()
+            text.as_bytes()[..end.unwrap_or(0)].to_vec()
         }
         3 => "[".repeat(129).into_bytes(),
         4 => with_member(&text, "amend", r#"{"by":"x","origin":"reconstructed"}"#),
