@@ -2,7 +2,7 @@
 //!
 //! Bad records are never errors: they are dead letters. An [`Error`] stops the run.
 
-use std::fmt;
+use std::{fmt, io};
 
 /// What the caller should do about an [`Error`]. Each kind has one exit code of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +87,12 @@ impl Error {
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// Whether the reader of our output has left: nothing to complain about.
+    pub fn is_broken_pipe(&self) -> bool {
+        let source = self.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
+        source.is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe)
     }
 
     /// What to do about it, in words, where that is known.

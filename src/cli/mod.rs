@@ -48,7 +48,10 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(err) => {
-            print_error(&err);
+            // Whoever closed the pipe knows why the run ended.
+            if !err.is_broken_pipe() {
+                print_error(&err);
+            }
             ExitCode::from(err.kind().exit_code())
         }
     }

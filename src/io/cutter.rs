@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::input::{Fill, Input};
-use crate::runtime::clock::Moment;
 use crate::time::Epoch;
 use crate::{Error, Result};
 
@@ -36,6 +35,8 @@ pub struct EpochLimits {
     pub events: Option<u64>,
     /// At this age of its first record.
     pub age: Option<Duration>,
+    /// The clock that tells the age.
+    pub now: Option<fn() -> Duration>,
 }
 
 /// Opens the inputs one after the other; each call gives the next, or none at the end.
@@ -282,12 +283,14 @@ impl SharedCutter {
         shared
     }
 
-    /// The part of `worker` in `epoch`. Every worker asks for every epoch, in order.
+    /// The part of `worker` in `epoch`. Every worker asks for every epoch, in order. A worker that
+    /// is `idle`, with no epoch under way, takes what has come; otherwise more may gather, so that
+    /// epochs grow with the load.
     ///
     /// # Errors
     /// Where an input cannot be opened or read.
-    pub fn take(&self, worker: usize, epoch: Epoch) -> Result<Poll> {
-        self.with(|cutter| cutter.take(worker, epoch))
+    pub fn take(&self, worker: usize, epoch: Epoch, idle: bool) -> Result<Poll> {
+        self.with(|cutter| cutter.take(worker, epoch, idle))
     }
 
     /// Gives a part back when its bytes are no longer needed.
@@ -333,7 +336,7 @@ struct Cutter {
     max_record_bytes: usize,
     building: EpochBuffer,
     ended: Vec<u32>,
-    first_record_at: Option<Moment>,
+    first_record_at: Option<Duration>,
     cut: VecDeque<CutEpoch>,
     next_epoch: Epoch,
     /// Whether the inputs have ended.
@@ -384,12 +387,12 @@ enum Filled {
 }
 
 impl Cutter {
-    fn take(&mut self, worker: usize, epoch: Epoch) -> Result<Poll> {
+    fn take(&mut self, worker: usize, epoch: Epoch, idle: bool) -> Result<Poll> {
         while self.next_epoch <= epoch {
             if self.over || self.stop {
                 return Ok(Poll::End);
             }
-            if !self.cut_epoch()? {
+            if !self.cut_epoch(idle)? {
                 return Ok(Poll::Pending);
             }
         }
@@ -418,7 +421,7 @@ impl Cutter {
     }
 
     /// Cuts the next epoch, if it is complete.
-    fn cut_epoch(&mut self) -> Result<bool> {
+    fn cut_epoch(&mut self, idle: bool) -> Result<bool> {
         let exact = self.limits.events.map(|events| usize::try_from(events).unwrap_or(usize::MAX));
         let target = exact.unwrap_or(ADAPTED_EVENTS);
         let target_bytes = if exact.is_some() { usize::MAX } else { ADAPTED_BYTES };
@@ -426,8 +429,7 @@ impl Cutter {
         let some = !self.building.records.is_empty();
         match filled {
             Filled::Pending => {
-                // With no limits given, an epoch is what has come while nobody waited.
-                let eager = exact.is_none() && self.limits.age.is_none();
+                let eager = idle && exact.is_none() && self.limits.age.is_none();
                 if !(some && (eager || self.is_old())) {
                     return Ok(false);
                 }
@@ -466,10 +468,8 @@ impl Cutter {
     }
 
     fn is_old(&self) -> bool {
-        let (Some(age), Some(since)) = (self.limits.age, self.first_record_at) else {
-            return false;
-        };
-        since.elapsed() >= age
+        let EpochLimits { age: Some(age), now: Some(now), .. } = self.limits else { return false };
+        self.first_record_at.is_some_and(|since| now().saturating_sub(since) >= age)
     }
 
     /// Reads until `target` records, or about `target_bytes` bytes, are there.
@@ -617,7 +617,7 @@ impl Cutter {
             lines.broken = true;
         }
         if building.records.is_empty() && self.limits.age.is_some() {
-            self.first_record_at = Some(Moment::now());
+            self.first_record_at = self.limits.now.map(|now| now());
         }
         building.records.push(Span { start: lines.start, length });
     }

@@ -1,9 +1,8 @@
 //! Names of streams and types as small numbers.
 //!
-//! A row of the dataflow is small because it names its stream and type by number. The numbers are
-//! those of one process; between processes rows are sent by a hash of the name and renumbered on
-//! arrival. Numbers depend on which worker came first, so nothing that is published may depend on
-//! them: results are put in order by name.
+//! A row of the dataflow is small because it names its stream and type by number. Numbers depend on
+//! which worker came first, so nothing that is published may depend on them: results are put in
+//! order by name. Between processes [`renumber`](super::renumber) brings them to one numbering.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -41,11 +40,6 @@ impl Names {
     pub fn name(&self, number: u32) -> Arc<str> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&table.names[number as usize])
-    }
-
-    /// A hash of the name with this number, the same in every process.
-    pub fn hash(&self, number: u32) -> u64 {
-        xxhash_rust::xxh3::xxh3_64(self.name(number).as_bytes())
     }
 }
 

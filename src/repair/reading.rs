@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::names::LocalNames;
 use super::renumber::TypeCount;
 use super::spec::{Dataflow, FillType, Keep};
-use super::wiring::Copy;
+use super::wiring::CopyUpdate;
 use crate::event::{DedupKey, Decoder, Fault, Reason};
 use crate::io::cutter::Part;
 use crate::operators::dedup::Sighted;
@@ -21,7 +21,7 @@ pub struct Rows {
     /// Every well-formed event.
     pub sightings: Vec<Sighting<u32>>,
     /// Every well-formed event under its dedup key, where [`Sighting`]s do not tell copies.
-    pub copies: Vec<Copy>,
+    pub copies: Vec<CopyUpdate>,
     /// Events by stream and type.
     pub types: Vec<TypeCount>,
     /// Event times by input, in order, where the watermark matters.
@@ -170,7 +170,7 @@ impl Reading {
         }
         let counts = self.counts.drain();
         let counts =
-            counts.map(|((stream, r#type), count)| TypeCount { stream, r#type, count, reader });
+            counts.map(|((stream, r#type), count)| TypeCount { stream, r#type, count });
         rows.types.extend(counts);
         findings
     }

@@ -1,17 +1,17 @@
-//! Between processes: rows that name streams and types by the numbers of the process that read
-//! them, to the numbers of the process that judges them.
+//! Between processes: one numbering of streams and types that all of them share.
 //!
-//! A worker tells all others each name when it first meets it, in the epoch in which it does; so
-//! whoever has all rows of an epoch has all names in them. In a single process there is one
-//! numbering and nothing to do.
+//! In one process all workers number names in one table. Between processes every worker announces
+//! each name when it first meets it, to all workers and in the epoch in which it does. When an
+//! epoch's announcements are complete, every worker gives the next numbers to the names that are
+//! new, in the order of their bytes: so all come to the same numbers, and rows that wait for this
+//! can then be sent anywhere.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
@@ -23,13 +23,13 @@ use crate::time::Epoch;
 /// A name that a worker has met for the first time, on its way to another worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fresh {
+    /// The worker that met it.
+    pub from: u32,
     /// The worker that is told.
     pub to: u32,
-    /// The process whose number it is.
-    pub process: u32,
     /// Whether it names a type; otherwise a stream.
     pub is_type: bool,
-    /// The number.
+    /// Its number where it was met.
     pub number: u32,
     /// The name.
     pub name: String,
@@ -44,85 +44,110 @@ pub struct TypeCount {
     pub r#type: u32,
     /// How many.
     pub count: u64,
-    /// The worker that read them.
-    pub reader: u32,
 }
 
-/// What is named by number.
-pub trait Numbered: ExchangeData {
-    /// The worker that read it.
-    fn reader(&self) -> u32;
-    /// Renumbers its stream and its type.
-    fn renumber(&mut self, stream: impl Fn(u32) -> u32, tag: impl Fn(u32) -> u32);
+/// Rows and counts of one worker.
+type Read<'scope> =
+    (StreamVec<'scope, Epoch, Sighting<u32>>, StreamVec<'scope, Epoch, TypeCount>);
+
+/// What arrived for an epoch.
+#[derive(Default)]
+struct Waiting {
+    rows: Vec<Sighting<u32>>,
+    types: Vec<TypeCount>,
+    fresh: Vec<Fresh>,
 }
 
-impl Numbered for Sighting<u32> {
-    fn reader(&self) -> u32 {
-        self.reader
-    }
-
-    fn renumber(&mut self, stream: impl Fn(u32) -> u32, tag: impl Fn(u32) -> u32) {
-        self.stream = stream(self.stream);
-        self.tag = tag(self.tag);
-    }
-}
-
-impl Numbered for TypeCount {
-    fn reader(&self) -> u32 {
-        self.reader
-    }
-
-    fn renumber(&mut self, stream: impl Fn(u32) -> u32, tag: impl Fn(u32) -> u32) {
-        self.stream = stream(self.stream);
-        self.r#type = tag(self.r#type);
-    }
-}
-
-/// Sends `rows` by `route`, and gives them the numbers of this process, whose worker this is.
-pub fn renumber<'scope, D: Numbered>(
-    rows: StreamVec<'scope, Epoch, D>,
-    names: StreamVec<'scope, Epoch, Fresh>,
-    route: impl Fn(&D) -> u64 + 'static,
-    (worker, workers_per_process): (u32, u32),
+/// Gives the rows and counts that `worker` has read the numbers that all processes share, which
+/// are kept in `streams` and `types`.
+pub fn renumber<'scope>(
+    (rows, counts): Read<'scope>,
+    fresh: StreamVec<'scope, Epoch, Fresh>,
+    worker: u32,
     (streams, types): (Names, Names),
-) -> StreamVec<'scope, Epoch, D> {
-    let own = worker / workers_per_process;
+) -> Read<'scope> {
     let mut builder = OperatorBuilder::new("Renumber".to_owned(), rows.scope());
-    let mut rows = builder.new_input(rows, Exchange::new(route));
-    let mut names = builder.new_input(names, Exchange::new(|fresh: &Fresh| fresh.to.into()));
-    let (output, stream) = builder.new_output();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
+    let mut rows = builder.new_input(rows, Pipeline);
+    let mut counts = builder.new_input(counts, Pipeline);
+    let mut fresh = builder.new_input(fresh, Exchange::new(|fresh: &Fresh| fresh.to.into()));
+    let (row_output, row_stream) = builder.new_output();
+    let (count_output, count_stream) = builder.new_output();
+    let mut row_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(row_output);
+    let mut count_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(count_output);
     builder.build(move |_| {
-        let mut waiting = PerEpoch::<Vec<D>>::new(1);
-        // (process, is_type, number there) → number here.
-        let mut numbers: HashMap<(u32, bool, u32), u32> = HashMap::new();
+        let mut waiting = PerEpoch::<Waiting>::new(2);
+        let mut stream_numbers = Numbers::new(streams, false);
+        let mut type_numbers = Numbers::new(types, true);
         move |frontiers| {
-            names.for_each(|_, data| {
-                for fresh in data.drain(..).filter(|fresh| fresh.process != own) {
-                    let table = if fresh.is_type { &types } else { &streams };
-                    let key = (fresh.process, fresh.is_type, fresh.number);
-                    numbers.insert(key, table.number(&fresh.name));
-                }
-            });
             rows.for_each(|capability, data| {
                 if let Some(epoch) = epoch_of(&capability) {
-                    waiting.at(epoch, &capability).append(data);
+                    waiting.at(epoch, &capability).rows.append(data);
                 }
             });
-            let mut output = output.activate();
-            while let Some((_, mut due)) = waiting.pop_passed(frontiers) {
-                for row in &mut due.data {
-                    let process = row.reader() / workers_per_process;
-                    if process != own {
-                        let here = |is_type, number| {
-                            numbers.get(&(process, is_type, number)).copied().unwrap_or(number)
-                        };
-                        row.renumber(|stream| here(false, stream), |tag| here(true, tag));
-                    }
+            counts.for_each(|capability, data| {
+                if let Some(epoch) = epoch_of(&capability) {
+                    waiting.at(epoch, &capability).types.append(data);
                 }
-                output.session(&due.capabilities[0]).give_iterator(due.data.into_iter());
+            });
+            fresh.for_each(|capability, data| {
+                if let Some(epoch) = epoch_of(&capability) {
+                    waiting.at(epoch, &capability).fresh.append(data);
+                }
+            });
+            let (mut rows, mut counts) = (row_output.activate(), count_output.activate());
+            while let Some((_, due)) = waiting.pop_passed(frontiers) {
+                let Waiting { rows: mut these, types: mut those, fresh } = due.data;
+                stream_numbers.learn(worker, &fresh);
+                type_numbers.learn(worker, &fresh);
+                for row in &mut these {
+                    row.stream = stream_numbers.shared(row.stream);
+                    row.tag = type_numbers.shared(row.tag);
+                }
+                for count in &mut those {
+                    count.stream = stream_numbers.shared(count.stream);
+                    count.r#type = type_numbers.shared(count.r#type);
+                }
+                rows.session(&due.capabilities[0]).give_iterator(these.into_iter());
+                counts.session(&due.capabilities[1]).give_iterator(those.into_iter());
             }
         }
     });
-    stream
+    (row_stream, count_stream)
+}
+
+/// The numbers of one kind of names.
+struct Numbers {
+    names: Names,
+    is_type: bool,
+    /// The shared number, by the number that this worker uses.
+    shared: Vec<u32>,
+}
+
+impl Numbers {
+    fn new(names: Names, is_type: bool) -> Self {
+        Numbers { names, is_type, shared: Vec::new() }
+    }
+
+    /// Numbers the names that were first met in an epoch.
+    fn learn(&mut self, worker: u32, fresh: &[Fresh]) {
+        let here = || fresh.iter().filter(|fresh| fresh.is_type == self.is_type);
+        let names: BTreeSet<&str> = here().map(|fresh| fresh.name.as_str()).collect();
+        for name in names {
+            self.names.number(name);
+        }
+        for own in here().filter(|fresh| fresh.from == worker) {
+            let at = own.number as usize;
+            if self.shared.len() <= at {
+                self.shared.resize(at + 1, 0);
+            }
+            self.shared[at] = self.names.number(&own.name);
+        }
+    }
+
+    /// The shared number for what this worker calls `number`.
+    ///
+    /// A tag that is not in use is 0 and names nothing.
+    fn shared(&self, number: u32) -> u32 {
+        self.shared.get(number as usize).copied().unwrap_or_default()
+    }
 }

@@ -27,7 +27,7 @@ use crate::event::write::ReconstructedWriter;
 use crate::io::cutter::{EpochLimits, NextInput, Part, Poll, SharedCutter};
 use crate::io::input::Input;
 use crate::io::output::Output;
-use crate::runtime::clock::Moment;
+use crate::runtime::clock::{self, Moment};
 use crate::runtime::halt::Halt;
 use crate::time::Epoch;
 use crate::{Error, Result};
@@ -56,6 +56,7 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
     let limits = EpochLimits {
         events: options.epoch_events,
         age: options.epoch_ms.filter(|ms| *ms > 0).map(Duration::from_millis),
+        now: Some(clock::since_start),
     };
     let halt = Halt::new();
     if options.cluster.is_none() {
@@ -170,12 +171,11 @@ impl Job {
         let halt = self.halt.clone();
         let workers_in_all =
             self.workers * self.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
-        let process = self.cluster.as_ref().map_or(0, |cluster| cluster.process);
         let names = (Names::default(), Names::default());
         let job = Arc::new(self);
         let for_workers = Arc::clone(&job);
         let guards = timely::execute(config, move |worker| {
-            for_workers.work(worker, process as u32, names.clone())
+            for_workers.work(worker, names.clone())
         })
         .map_err(|error| Error::unavailable(format!("could not start the workers: {error}")))?;
         let mut done = Vec::new();
@@ -200,7 +200,6 @@ impl Job {
     fn work(
         &self,
         worker: &mut timely::worker::Worker,
-        process: u32,
         (streams, types): (Names, Names),
     ) -> Done {
         let index = worker.index();
@@ -225,6 +224,9 @@ impl Job {
             halt: self.halt.clone(),
             totals: Default::default(),
         });
+        let clustered = self.cluster.is_some();
+        // Between processes every worker keeps the numbering that all share.
+        let shared = if clustered { Default::default() } else { (streams.clone(), types.clone()) };
         let plan = Plan {
             dataflow: self.dataflow.clone(),
             ledger: ledger::Style {
@@ -232,21 +234,20 @@ impl Job {
                 changes: changelog.map(|sink| ReconstructedWriter::new(event, sink.annotate)),
                 stream_is_list: event.stream_is_list,
             },
-            streams: streams.clone(),
-            types: types.clone(),
-            workers_per_process: self.cluster.as_ref().map(|_| self.workers as u32),
+            streams: shared.0,
+            types: shared.1,
+            clustered,
         };
         let inputs = worker.dataflow(|scope| wiring::build(scope, &plan, &office));
         let reading = Reading::new(
             &self.dataflow,
             LocalNames::new(streams),
             LocalNames::new(types),
-            self.cluster.is_some(),
+            clustered,
         );
-        let clustered = self.cluster.is_some();
         let office_of_feeder = Rc::clone(&office);
         let feeder =
-            Feeder { index, process, peers, clustered, inputs, reading, office: office_of_feeder };
+            Feeder { index, peers, clustered, inputs, reading, office: office_of_feeder };
         let mut done = self.feed(worker, feeder);
         if let Some((bar, _)) = &self.progress
             && index == 0
@@ -282,7 +283,7 @@ impl Job {
                 worker.step_or_park(Some(IDLE));
                 continue;
             }
-            match self.cutter.take(feeder.index, epoch) {
+            match self.cutter.take(feeder.index, epoch, in_flight == 0) {
                 Err(error) => self.halt.fail(error),
                 Ok(Poll::End) => break,
                 Ok(Poll::Pending) => {
@@ -314,7 +315,6 @@ impl Job {
 /// What one worker puts into the dataflow.
 struct Feeder {
     index: usize,
-    process: u32,
     peers: u32,
     /// Whether there are other processes.
     clustered: bool,
@@ -336,7 +336,7 @@ impl Feeder {
             for (number, name) in names.take_fresh() {
                 if self.clustered {
                     let name = name.into_string();
-                    let fresh = Fresh { to: 0, process: self.process, is_type, number, name };
+                    let fresh = Fresh { from: reader, to: 0, is_type, number, name };
                     let told = (0..self.peers).map(|to| Fresh { to, ..fresh.clone() });
                     told.for_each(|fresh| inputs.names.send(fresh));
                 }

@@ -38,7 +38,7 @@ use super::spec::{Dataflow, Keep};
 use crate::operators::dedup::{self, Sighted, dedup};
 use crate::operators::gaps::{Gap, gaps};
 use crate::operators::per_epoch::{PerEpoch, epoch_of};
-use crate::operators::sightings::{Config, Sighting, group_of, sightings};
+use crate::operators::sightings::{Config, Sighting, sightings};
 use crate::operators::watermark::{Bounds, Watermark};
 use crate::operators::{Label, Verdict};
 use crate::time::Epoch;
@@ -64,7 +64,7 @@ pub struct Times {
 }
 
 /// A copy under its dedup key.
-pub type Copy = (((u32, Vec<u8>), Sighted), Epoch, isize);
+pub type CopyUpdate = (((u32, Vec<u8>), Sighted), Epoch, isize);
 
 /// What the worker loop feeds, and how it sees progress.
 pub struct Inputs {
@@ -73,7 +73,7 @@ pub struct Inputs {
     /// Every well-formed event.
     pub rows: InputHandleVec<Epoch, Sighting<u32>>,
     /// Every well-formed event under its dedup key, where they are needed.
-    pub copies: InputHandleVec<Epoch, Copy>,
+    pub copies: InputHandleVec<Epoch, CopyUpdate>,
     /// Events by stream and type.
     pub types: InputHandleVec<Epoch, TypeCount>,
     /// Event times.
@@ -103,12 +103,12 @@ pub struct Plan {
     pub dataflow: Dataflow,
     /// How the ledger writes.
     pub ledger: ledger::Style,
-    /// The names of this process's streams and types.
+    /// The names of streams and types, by the numbers that the operators use.
     pub streams: Names,
     /// See `streams`.
     pub types: Names,
-    /// Worker threads in each process, where there are several processes.
-    pub workers_per_process: Option<u32>,
+    /// Whether there are several processes.
+    pub clustered: bool,
 }
 
 /// Builds the dataflow of one worker.
@@ -117,38 +117,29 @@ pub fn build(scope: Scope<'_, Epoch>, plan: &Plan, office: &Rc<Office>) -> Input
     let needs = Needs::of(dataflow);
     let (tick_input, ticks) = scope.new_input::<Vec<Tick>>();
     let (row_input, rows) = scope.new_input::<Vec<Sighting<u32>>>();
-    let (copy_input, copies) = scope.new_input::<Vec<Copy>>();
+    let (copy_input, copies) = scope.new_input::<Vec<CopyUpdate>>();
     let (type_input, types) = scope.new_input::<Vec<TypeCount>>();
     let (time_input, times) = scope.new_input::<Vec<Times>>();
     let (name_input, names) = scope.new_input::<Vec<Fresh>>();
 
-    let route = Route {
-        names: plan.workers_per_process.map(|_| plan.streams.clone()),
-    };
-    let (rows, types) = match plan.workers_per_process {
-        None => (rows, types),
-        Some(workers) => {
-            let (by_group, by_stream) = (route.clone(), route.clone());
-            let here = (office.worker, workers);
-            let tables = || (plan.streams.clone(), plan.types.clone());
-            let to_group = move |row: &Sighting<u32>| by_group.group(row.stream, group_of(row.id));
-            let to_stream = move |count: &TypeCount| by_stream.stream(count.stream);
-            let rows = renumber(rows, names.clone(), to_group, here, tables());
-            (rows, renumber(types, names, to_stream, here, tables()))
-        }
+    let (rows, types) = if plan.clustered {
+        let tables = (plan.streams.clone(), plan.types.clone());
+        renumber((rows, types), names, office.worker, tables)
+    } else {
+        (rows, types)
     };
 
     let config = Config { verdicts: !needs.copies, tags: needs.tags, witnesses: needs.times };
-    let by_group = route.clone();
-    let sighted = sightings(rows, config, move |stream, group| by_group.group(stream, group));
+    let by_group = |stream, group| mix(u64::from(stream) ^ mix(group as u64));
+    let sighted = sightings(rows, config, by_group);
     let (verdicts, kept) = if needs.copies {
         judge_copies(copies, dataflow.keep)
     } else {
         (stamp(sighted.verdicts), stamp(sighted.kept.map(|count| count as i64)))
     };
 
-    let by_stream = route.clone();
-    let gaps = gaps(sighted.runs, move |stream| by_stream.stream(stream));
+    let by_stream = |stream| mix(u64::from(stream));
+    let gaps = gaps(sighted.runs, by_stream);
     let watermarks = watermarks(times, dataflow);
     let filler = Filler::new(
         dataflow.gaps.clone(),
@@ -156,7 +147,6 @@ pub fn build(scope: Scope<'_, Epoch>, plan: &Plan, office: &Rc<Office>) -> Input
         Wanted { guesses: office.changelog, gaps: dataflow.sinks.gaps.is_some() },
         (plan.streams.clone(), plan.types.clone()),
     );
-    let by_stream = move |stream| route.stream(stream);
     let notes =
         fill(filler, by_stream, ticks.clone(), gaps.inner, types, sighted.witnesses, watermarks);
 
@@ -173,26 +163,6 @@ pub fn build(scope: Scope<'_, Epoch>, plan: &Plan, office: &Rc<Office>) -> Input
         times: time_input,
         names: name_input,
         done,
-    }
-}
-
-/// Where rows go. In one process a stream's number decides, between processes a hash of its name.
-#[derive(Clone)]
-struct Route {
-    names: Option<Names>,
-}
-
-impl Route {
-    fn stream(&self, stream: u32) -> u64 {
-        mix(self.hash(stream))
-    }
-
-    fn group(&self, stream: u32, group: i64) -> u64 {
-        mix(self.hash(stream) ^ mix(group as u64))
-    }
-
-    fn hash(&self, stream: u32) -> u64 {
-        self.names.as_ref().map_or(u64::from(stream), |names| names.hash(stream))
     }
 }
 
@@ -222,7 +192,7 @@ fn stamp<D: Clone + 'static>(
 
 /// Judges copies under keys of their own, and counts those that are kept.
 fn judge_copies<'scope>(
-    copies: StreamVec<'scope, Epoch, Copy>,
+    copies: StreamVec<'scope, Epoch, CopyUpdate>,
     keep: Keep,
 ) -> (StreamVec<'scope, Epoch, Given>, StreamVec<'scope, Epoch, (Epoch, i64)>) {
     let keep = match keep {
@@ -305,7 +275,7 @@ struct FillEpoch {
 /// Applies the rules about gaps.
 fn fill<'scope>(
     mut filler: Filler,
-    route: impl Fn(u32) -> u64 + Clone + 'static,
+    route: impl Fn(u32) -> u64 + Copy + 'static,
     ticks: StreamVec<'scope, Epoch, Tick>,
     gaps: StreamVec<'scope, Epoch, ((u32, Gap), Epoch, isize)>,
     types: StreamVec<'scope, Epoch, TypeCount>,
@@ -315,9 +285,8 @@ fn fill<'scope>(
     let mut builder = OperatorBuilder::new("Fill".to_owned(), ticks.scope());
     let mut ticks = builder.new_input(ticks, Pipeline);
     let mut gaps = builder.new_input(gaps, Pipeline);
-    let by_type = route.clone();
     let mut types = builder
-        .new_input(types, Exchange::new(move |count: &TypeCount| by_type(count.stream)));
+        .new_input(types, Exchange::new(move |count: &TypeCount| route(count.stream)));
     let mut witnesses = builder
         .new_input(witnesses, Exchange::new(move |seen: &(u32, i64, i64)| route(seen.0)));
     let mut watermarks =

@@ -181,12 +181,13 @@ fn an_endless_line_on_stdin_costs_no_memory() {
 #[test]
 fn stdin_is_read_like_a_file() {
     let folder = Folder::reading("unused.jsonl");
-    let content = workload::files(&mut Random::new(1), &Config::default(), &Knobs::default());
-    folder.write("in.jsonl", &content[0]);
+    let files = workload::files(&mut Random::new(1), &Config::default(), &Knobs::default());
+    let content = [b"no event\n", &files[0][..]].concat();
+    folder.write("in.jsonl", &content);
     let stdin = File::open(folder.path("in.jsonl")).unwrap();
     let mut command = folder.command();
     process::run(command.args(["--input", "-"]).stdin(stdin)).expect_code(0);
-    let model = Case::new(Config::default(), content[0].clone()).model();
+    let model = Case::new(Config::default(), content).model();
     assert_eq!(folder.read("out/clean.jsonl"), model.last_answer().clean());
     let first = folder.read("out/dead.jsonl");
     let letter = Json::read(first.lines().next().unwrap().as_bytes()).unwrap();
