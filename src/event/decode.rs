@@ -259,15 +259,24 @@ impl Place {
         }
     }
 
-    /// Where the field's value lies in `record`.
+    /// Where the field's value lies in `record`; the empty range where there is none.
     #[inline]
-    pub(super) fn find(&self, record: &str, spans: &Spans) -> Option<Range<usize>> {
-        let member = spans.get(self.slot)?;
+    pub(super) fn find(&self, record: &str, spans: &Spans) -> Range<usize> {
+        let member = spans.get(self.slot);
         if self.rest.is_empty() {
-            Some(member)
+            member
         } else {
-            walk::descend(record, member, &self.rest)
+            self.find_inside(record, member)
         }
+    }
+
+    // Apart, so that the common case is small enough to become part of its callers.
+    #[inline(never)]
+    fn find_inside(&self, record: &str, member: Range<usize>) -> Range<usize> {
+        if member.is_empty() {
+            return member;
+        }
+        walk::descend(record, member, &self.rest).unwrap_or_default()
     }
 }
 
@@ -278,7 +287,7 @@ impl Place {
 #[derive(Clone, Debug)]
 pub(super) struct Spans {
     starts: Vec<usize>,
-    /// No value ends at 0, so that says that there is none.
+    /// No value is empty, so an empty place says that there is none.
     ends: Vec<usize>,
 }
 
@@ -292,6 +301,7 @@ impl Spans {
 
     /// Forgets the record before.
     pub(super) fn clear(&mut self) {
+        self.starts.fill(0);
         self.ends.fill(0);
     }
 
@@ -303,9 +313,8 @@ impl Spans {
     }
 
     #[inline]
-    fn get(&self, slot: usize) -> Option<Range<usize>> {
-        let end = self.ends[slot];
-        (end != 0).then(|| self.starts[slot]..end)
+    fn get(&self, slot: usize) -> Range<usize> {
+        self.starts[slot]..self.ends[slot]
     }
 }
 

@@ -62,18 +62,17 @@ pub(super) fn judge(
     dates: &mut DateCache,
     buffers: &mut Buffers,
 ) -> Result<Judgement, Fault> {
-    let find = |place: &Place| place.find(record, spans).unwrap_or(0..0);
-    let value = |place: &Place| Value::of(walk::slice(record, &find(place)));
-    if let Value::Text(origin) = value(&plan.origin)
-        && walk::unquote(origin) == "reconstructed"
-    {
+    let find = |place: &Place| place.find(record, spans);
+    let written = |place: &Place| walk::slice(record, &find(place));
+    let origin = written(&plan.origin);
+    if origin.starts_with('"') && walk::unquote(origin) == "reconstructed" {
         let detail = format!("{} is \"reconstructed\": no evidence", plan.origin.label);
         return Err(Fault {
             reason: Reason::Inferred,
             detail,
         });
     }
-    let id = read_id(value(&plan.id), spec.id_text, &plan.id)?;
+    let id = read_id(written(&plan.id), spec.id_text, &plan.id)?;
     let r#type = read_type(
         record,
         find(&plan.r#type),
@@ -81,12 +80,12 @@ pub(super) fn judge(
         &mut buffers.r#type,
     )?;
     let time = read_time(
-        value(&plan.timestamp),
+        written(&plan.timestamp),
         spec.timestamp_format,
         dates,
         &plan.timestamp,
     )?;
-    let valid = read_valid(value(&plan.valid), &plan.valid)?;
+    let valid = read_valid(written(&plan.valid), &plan.valid)?;
     let stream = match plan.stream.as_slice() {
         [place] if !spec.stream_is_list => {
             read_stream(record, find(place), place, &mut buffers.stream)?
@@ -162,7 +161,8 @@ pub(super) fn quote(written: &str) -> Cow<'_, str> {
 }
 
 #[inline]
-fn read_id(value: Value<'_>, id_text: bool, place: &Place) -> Result<i64, Fault> {
+fn read_id(written: &str, id_text: bool, place: &Place) -> Result<i64, Fault> {
+    let value = Value::of(written);
     let (id, wanted) = match value {
         Value::Absent | Value::Null => return Err(fault(Reason::MissingId, place, value, "")),
         Value::Number(written) => {
@@ -207,11 +207,12 @@ fn read_type(
 
 #[inline]
 fn read_time(
-    value: Value<'_>,
+    written: &str,
     format: TimestampFormat,
     dates: &mut DateCache,
     place: &Place,
 ) -> Result<EventTime, Fault> {
+    let value = Value::of(written);
     let time = match value {
         Value::Text(quoted) => format.parse_text_cached(&walk::unquote(quoted), dates),
         Value::Number(written) => integer(written).and_then(|count| format.parse_integer(count)),
@@ -227,11 +228,11 @@ fn read_time(
 }
 
 #[inline]
-fn read_valid(value: Value<'_>, place: &Place) -> Result<Option<bool>, Fault> {
-    match value {
+fn read_valid(written: &str, place: &Place) -> Result<Option<bool>, Fault> {
+    match Value::of(written) {
         Value::Absent => Ok(None),
         Value::Bool(valid) => Ok(Some(valid)),
-        _ => Err(fault(Reason::BadValid, place, value, ", not a boolean")),
+        value => Err(fault(Reason::BadValid, place, value, ", not a boolean")),
     }
 }
 

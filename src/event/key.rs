@@ -40,12 +40,12 @@ pub(super) fn write(
             KeyPlace::Id => write_id(id, out),
             KeyPlace::Time => write_time(time, out),
             KeyPlace::Field(place) => {
-                let value = place.find(record, spans).map(|range| range.start);
-                match value.filter(|&at| record.as_bytes().get(at) != Some(&b'n')) {
-                    Some(at) => {
-                        write_value(record, at, out);
+                let value = place.find(record, spans);
+                match record.as_bytes().get(value.start) {
+                    Some(first) if !value.is_empty() && *first != b'n' => {
+                        write_value(record, value.start, out);
                     }
-                    None => {
+                    _ => {
                         out.clear();
                         out.push(b'I');
                         write_id(id, out);
