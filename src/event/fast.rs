@@ -7,7 +7,7 @@
 
 use memchr::memchr;
 
-use super::decode::{Plan, Spans};
+use super::plan::{Plan, Spans};
 
 /// Numbers up to this length cannot leave the range of f64, and need no closer look.
 const NUMBER_BYTES_MAX: usize = 64;

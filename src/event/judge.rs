@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::decode::{Buffers, Place, Plan, Spans};
+use super::decode::Buffers;
+use super::plan::{Place, Plan, Spans};
 use super::timestamp::DateCache;
 use super::{EventSpec, Fault, Reason, TimestampFormat, key, walk, write};
 use crate::time::EventTime;

@@ -20,7 +20,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::decode::{KeyPlace, Spans};
+use super::plan::{KeyPlace, Spans};
 use super::walk;
 use crate::time::EventTime;
 

@@ -5,8 +5,9 @@
 //! rule is not an error but a [`Fault`]: it becomes a dead letter with its [`Reason`].
 //!
 //! Reading order: [`EventSpec`] (the rules), [`timestamp`] (instants and their text), [`decode`]
-//! (a record's bytes to its fields; with `fast`, `slow`, `judge` and `key` for its steps),
-//! [`write`] (events and dead letters back to bytes; with `reconstructed` for inferred events).
+//! (a record's bytes to its fields; with `plan`, `fast`, `slow`, `judge` and `key` for its steps),
+//! [`write`](mod@write) (events and dead letters back to bytes; with `reconstructed` for inferred
+//! events).
 
 pub mod decode;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod key;
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "the fuzz target includes this file too")]
 mod oracle;
+mod plan;
 mod reconstructed;
 mod slow;
 pub mod timestamp;

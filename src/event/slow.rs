@@ -9,8 +9,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::decode::{Plan, Spans};
 use super::judge::quote;
+use super::plan::{Plan, Spans};
 use super::{Fault, Reason, walk};
 
 /// How many arrays and objects may lie in each other.
