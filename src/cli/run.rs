@@ -198,3 +198,128 @@ fn addresses(path: &Path, processes: usize) -> Result<Vec<String>> {
     addresses.truncate(processes);
     Ok(addresses)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::event::Reason;
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// The cluster that `flags` describe, as `process of addresses`, or the error.
+    fn cluster_text(flags: &str) -> String {
+        let words = ["run", "f.toml"]
+            .into_iter()
+            .chain(flags.split_whitespace());
+        let args = match Flags::try_parse_from(words) {
+            Ok(flags) => flags.args,
+            Err(err) => {
+                return err
+                    .to_string()
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+            }
+        };
+        match cluster(&args) {
+            Ok(None) => "alone".to_owned(),
+            Ok(Some(cluster)) => format!("{} of {}", cluster.process, cluster.addresses.join(" ")),
+            Err(err) => err.to_string(),
+        }
+    }
+
+    #[test]
+    fn clusters() {
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = folder.path().join("hosts");
+        let check = |flags: &str, hosts: &str, expected: &str| {
+            fs::write(&path, hosts).unwrap();
+            let flags = flags.replace("HOSTS", path.to_str().unwrap());
+            let text = cluster_text(&flags).replace(&format!("{}/", folder.path().display()), "");
+            assert_eq!(text, expected);
+        };
+        check("", "", "alone");
+        check("--processes 1", "", "alone");
+        check("--processes 2", "", "0 of localhost:2101 localhost:2102");
+        check(
+            "--processes 2 --process 1",
+            "",
+            "1 of localhost:2101 localhost:2102",
+        );
+        let hosts = "--processes 2 --process 1 --hostfile HOSTS";
+        check(hosts, "a:1\n\n b:2 \nc:3\n", "1 of a:1 b:2");
+        check(
+            hosts,
+            "a:1\n",
+            "the hostfile \"hosts\" has 1 addresses, and --processes 2 needs 2",
+        );
+        check(hosts, "a:1\n\nb:x\n", "hosts:3:1: \"b:x\" is not host:port");
+        check(hosts, ":1\n", "hosts:1:1: \":1\" is not host:port");
+        check(
+            "--processes 2 --process 2",
+            "",
+            "--process 2 is not one of 2 processes",
+        );
+        let missing = "error: the following required arguments were not provided:";
+        check("--process 0", "", missing);
+        check("--hostfile HOSTS", "", missing);
+        check(
+            "--processes 0",
+            "",
+            "error: invalid value '0' for '--processes <N>': 0 is not in 1..=1024",
+        );
+    }
+
+    #[test]
+    fn too_many_dead_letters_are_judged_by_their_share_of_records() {
+        let check = |limit: Option<f64>, read: u64, expected: Option<&str>| {
+            let text = "[source]\nkind = \"stdin\"";
+            let mut dataflow = Dataflow::from_text(text, Path::new("f.toml"), &[]).unwrap();
+            dataflow.dead_share = limit;
+            // Two of these are about records; the other speaks of a gap.
+            let dead = [(Reason::BadId, 2), (Reason::GapTooWide, 7)].into();
+            let report = Report {
+                read,
+                dead,
+                ..Report::default()
+            };
+            let err = judge(&dataflow, &report).err();
+            assert_eq!(err.as_ref().map(Error::to_string).as_deref(), expected);
+            assert!(err.is_none_or(|err| err.kind().exit_code() == 4));
+        };
+        check(None, 2, None);
+        check(Some(0.5), 4, None);
+        check(
+            Some(0.05),
+            4,
+            Some(
+                "2 of 4 records are dead letters, 50.00 %, \
+                 where limits.dead_share = 0.05 allows 5.00 %",
+            ),
+        );
+    }
+
+    #[test]
+    fn a_stopped_run_has_failed() {
+        let text = "[source]\nkind = \"stdin\"\n[limits]\ndead_share = 0";
+        let dataflow = Dataflow::from_text(text, Path::new("f.toml"), &[]).unwrap();
+        let report = Report {
+            read: 7,
+            stopped: true,
+            ..Report::default()
+        };
+        let err = judge(&dataflow, &report).unwrap_err();
+        assert_eq!(err.kind().exit_code(), 1);
+        assert_eq!(
+            err.to_string(),
+            "the run was stopped after 7 records, before its input ended"
+        );
+    }
+}

@@ -920,6 +920,15 @@ transcript:
         }
     }
 
+    /// As Beam's own file has it, which Python reads.
+    #[test]
+    fn a_list_may_follow_its_colon() {
+        let text = "- {a: [1], values:[1, 2]}\n--- {b:{c: 1}, \"d\":[2]}";
+        let scenarios = Scenario::from_text(text, "s.yaml").unwrap();
+        assert_eq!(scenarios.len(), 2);
+        assert_eq!(scenarios[1].place, "s.yaml:2");
+    }
+
     /// Every scenario of ours is one, whatever the engine makes of it.
     #[test]
     fn our_scenario_files_can_be_read() {

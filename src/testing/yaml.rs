@@ -3,6 +3,7 @@
 //! A scenario file is read into the same tree as a dataflow file, so that its tables get the same
 //! judgement and every message has a line. Aliases and depth are bounded by the parser's budget.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
@@ -14,32 +15,71 @@ use crate::{Error, Result};
 
 /// The documents of `text`, those without content left out; `label` names the text in messages.
 pub(super) fn documents(text: &str, label: &str) -> Result<Vec<Node>> {
-    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
     let file: Rc<str> = label.into();
-    let documents: Vec<Spanned<Yaml>> = serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|err| {
-            let place = match err.location() {
-                Some(location) => Place::Line {
-                    file: file.clone(),
-                    line: location.line().max(1),
-                    column: location.column().max(1),
-                },
-                None => Place::Line {
-                    file: file.clone(),
-                    line: 1,
-                    column: 1,
-                },
-            };
-            let message = err.without_snippet().to_string();
-            let message = message.lines().collect::<Vec<_>>().join(" ");
-            let message = message.split(" at line ").next().unwrap_or_default();
-            Error::usage(format!("{place}: not YAML: {message}"))
-                .with_hint("a scenario file is YAML, one document a scenario, --- between them")
-        })?;
-    Ok(documents
-        .into_iter()
-        .map(|document| node(document, &file))
-        .collect())
+    let mut text = Cow::Borrowed(text);
+    let mut spaces = 0;
+    loop {
+        let err = match parse(&text) {
+            Ok(documents) => {
+                return Ok(documents
+                    .into_iter()
+                    .map(|document| node(document, &file))
+                    .collect());
+            }
+            Err(err) => err,
+        };
+        match with_space(&text, &err) {
+            Some(spaced) if spaces < MAX_SPACES => text = Cow::Owned(spaced),
+            _ => return Err(syntax_error(&err, &file)),
+        }
+        spaces += 1;
+    }
+}
+
+/// How often a space is added: each costs another reading of the file.
+const MAX_SPACES: usize = 100;
+
+fn parse(text: &str) -> std::result::Result<Vec<Spanned<Yaml>>, serde_saphyr::Error> {
+    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    serde_saphyr::from_multiple_with_options(text, options)
+}
+
+/// `text` with a space where `err` misses one: Beam's files write `values:[1, 2]`, which Python's
+/// reader takes for a key and its list, and YAML does not.
+fn with_space(text: &str, err: &serde_saphyr::Error) -> Option<String> {
+    if !err
+        .without_snippet()
+        .to_string()
+        .contains("may not precede any of `[{`")
+    {
+        return None;
+    }
+    let location = err.location()?;
+    let line_at = usize::try_from(location.line().checked_sub(1)?).ok()?;
+    let column_at = usize::try_from(location.column().checked_sub(1)?).ok()?;
+    let mut lines = text.split_inclusive('\n');
+    let line_start: usize = lines.by_ref().take(line_at).map(str::len).sum();
+    let (colon, _) = lines.next()?.char_indices().nth(column_at)?;
+    let (before, after) = text.split_at_checked(line_start + colon + 1)?;
+    let is_colon = before.ends_with(':') && after.starts_with(['[', '{']);
+    is_colon.then(|| format!("{before} {after}"))
+}
+
+fn syntax_error(err: &serde_saphyr::Error, file: &Rc<str>) -> Error {
+    let (line, column) = match err.location() {
+        Some(location) => (location.line().max(1), location.column().max(1)),
+        None => (1, 1),
+    };
+    let place = Place::Line {
+        file: file.clone(),
+        line,
+        column,
+    };
+    let message = err.without_snippet().to_string();
+    let message = message.lines().collect::<Vec<_>>().join(" ");
+    let message = message.split(" at line ").next().unwrap_or_default();
+    Error::usage(format!("{place}: not YAML: {message}"))
+        .with_hint("a scenario file is YAML, one document a scenario, --- between them")
 }
 
 /// `node`, as JSON without spaces and with the members in their order.
