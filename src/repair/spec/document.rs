@@ -100,12 +100,15 @@ fn table_value(table: &DeTable<'_>, source: &Rc<Source>) -> Value {
     Value::Table(members)
 }
 
+/// Tables nest by far less; more would only exhaust the stack.
+const MAX_DEPTH: usize = 16;
+
 /// Writes `text` at the dotted `path`.
 fn set(root: &mut Node, path: &str, text: &str) -> Result<()> {
     let place = Place::Override(one_line(&format!("{path}={text}")).into());
     let value = override_value(text, &place);
     let names: Vec<&str> = path.split('.').map(str::trim).collect();
-    if names.iter().any(|name| name.is_empty()) {
+    if names.len() > MAX_DEPTH || names.iter().any(|name| name.is_empty()) {
         return Err(
             Error::usage(format!("{place}: {} is not a path of keys", quote(path)))
                 .with_hint("write it as in --set gaps.max_width=100"),
@@ -142,12 +145,17 @@ fn set(root: &mut Node, path: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// `text` as a message can show it; what a shell passes on may hold line breaks.
+/// `text` as a message can show it; what a shell passes on may be long and hold line breaks.
 fn one_line(text: &str) -> String {
-    if text.contains(char::is_control) {
+    const MAX_CHARS: usize = 200;
+    let line = if text.contains(char::is_control) {
         text.escape_debug().to_string()
     } else {
         text.to_owned()
+    };
+    match line.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
     }
 }
 

@@ -349,14 +349,10 @@ const TIMESTAMP_FORMATS: [(&str, TimestampFormat); 5] = [
 /// The fields that name a stream, and whether they were given as a list.
 fn stream_paths(field: &Field<'_>) -> Result<(Vec<FieldPath>, bool)> {
     match &field.node.value {
-        Value::List(list) if list.is_empty() => Err(field.error(
-            "names no field",
-            "leave stream out where there is one stream",
+        Value::List(list) => Ok((
+            field.field_paths(list, "leave stream out where there is one stream")?,
+            true,
         )),
-        Value::List(list) => {
-            let paths: Result<_> = field.entries(list).iter().map(Field::field_path).collect();
-            Ok((paths?, true))
-        }
         _ => Ok((vec![field.field_path()?], false)),
     }
 }
@@ -427,13 +423,9 @@ fn dedup_key(field: &Field<'_>, event: &EventSpec) -> Result<DedupKey> {
             value => field.error(format_args!("is {}, not a list", value.kind()), hint),
         });
     };
-    if list.is_empty() {
-        return Err(field.error("names no field", hint));
-    }
     let mut fields: Vec<KeyField> = Vec::new();
     let mut seen: Vec<FieldPath> = Vec::new();
-    for entry in field.entries(list) {
-        let path = entry.field_path()?;
+    for path in field.field_paths(list, hint)? {
         if seen.iter().any(|other| tokens(other) == tokens(&path)) {
             continue;
         }

@@ -294,14 +294,36 @@ impl<'a> Field<'a> {
             return Ok(FieldPath::Name(text.to_owned()));
         };
         let tokens: Option<Vec<String>> = pointer.split('/').map(unescape_token).collect();
-        tokens.map(FieldPath::Pointer).ok_or_else(|| {
-            self.error(
+        let Some(tokens) = tokens else {
+            return Err(self.error(
                 "is not a JSON pointer",
                 "in a pointer ~ is written ~0, and a / inside a name ~1",
-            )
-        })
+            ));
+        };
+        if tokens.len() > MAX_NESTING {
+            let hint = format!("an event has at most {MAX_NESTING} levels");
+            return Err(self.error("leads deeper than any event", hint));
+        }
+        Ok(FieldPath::Pointer(tokens))
+    }
+
+    /// The fields of an event that the entries of `list`, this value, name.
+    pub(crate) fn field_paths(&self, list: &'a [Node], empty: &str) -> Result<Vec<FieldPath>> {
+        if list.is_empty() {
+            return Err(self.error("names no field", empty));
+        }
+        if list.len() > MAX_FIELDS {
+            let hint = format!("name at most {MAX_FIELDS}");
+            return Err(self.error("names too many fields", hint));
+        }
+        self.entries(list).iter().map(Field::field_path).collect()
     }
 }
+
+/// The nesting that a record may have; no field lies deeper.
+const MAX_NESTING: usize = 128;
+/// The most fields that make a key or name a stream; each costs time for each record.
+const MAX_FIELDS: usize = 64;
 
 /// A reference token of a JSON pointer without its escapes; `None` where one is wrong.
 fn unescape_token(token: &str) -> Option<String> {

@@ -487,6 +487,35 @@ fn dedup_keys() {
 }
 
 #[test]
+fn keys_and_paths_have_an_end() {
+    let list = |count: usize| {
+        let names: Vec<String> = (0..count).map(|at| format!("\"f{at}\"")).collect();
+        format!("[{}]", names.join(", "))
+    };
+    assert_eq!(
+        tables(&format!("[event]\nstream = {}", list(64)))
+            .event
+            .stream
+            .len(),
+        64
+    );
+    check_tables(
+        &format!("[dedup]\nkey = {}", list(65)),
+        "5:7: [dedup] key = [..] names too many fields",
+        "name at most 64",
+    );
+    tables(&format!("[event]\nid = \"{}\"", "/a".repeat(128)));
+    check_tables(
+        &format!("[event]\nid = \"{}\"", "/a".repeat(129)),
+        &format!(
+            "5:6: [event] id = \"{}…\" leads deeper than any event",
+            "/a".repeat(30)
+        ),
+        "an event has at most 128 levels",
+    );
+}
+
+#[test]
 fn fill_types() {
     let fill = |text: &str| tables(&format!("[gaps]\n{text}")).gaps.r#type;
     assert_eq!(fill("type = \"lower-neighbour\""), FillType::LowerNeighbour);
@@ -757,6 +786,13 @@ fn overrides_are_the_place_of_their_errors() {
         "--set gaps..x=5: \"gaps..x\" is not a path of keys",
         "write it as in",
     );
+    let deep = format!("{}a=1", "a.".repeat(60_000));
+    let shown = format!(
+        "--set {}…: \"{}…\" is not a path of keys",
+        &deep[..200],
+        &deep[..60]
+    );
+    check_overrides(SOURCE, &[&deep], &shown, "write it as in");
     check_overrides(
         SOURCE,
         &["name=a\nb/"],
