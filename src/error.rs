@@ -51,7 +51,12 @@ pub struct Error {
 impl Error {
     /// An error of `kind` with its message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), hint: None, source: None }
+        Error {
+            kind,
+            message: message.into(),
+            hint: None,
+            source: None,
+        }
     }
 
     /// Wrong flags, dataflow file or paths.
@@ -91,7 +96,10 @@ impl Error {
 
     /// Whether the reader of our output has left: nothing to complain about.
     pub fn is_broken_pipe(&self) -> bool {
-        let source = self.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
+        let source = self
+            .source
+            .as_ref()
+            .and_then(|source| source.downcast_ref::<io::Error>());
         source.is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe)
     }
 
@@ -113,6 +121,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn std::error::Error + 'static))
     }
 }

@@ -30,7 +30,12 @@ pub struct Kept<V> {
 impl<K: Ord + Copy, V> Attic<K, V> {
     /// An empty attic, whose file will lie in `folder`.
     pub fn new(folder: PathBuf) -> Self {
-        Attic { folder, file: None, end: 0, kept: BTreeMap::new() }
+        Attic {
+            folder,
+            file: None,
+            end: 0,
+            kept: BTreeMap::new(),
+        }
     }
 
     /// Keeps a record.
@@ -44,7 +49,14 @@ impl<K: Ord + Copy, V> Attic<K, V> {
             none => none.insert(tempfile::tempfile_in(&self.folder).map_err(fail)?),
         };
         file.write_all_at(record, self.end).map_err(fail)?;
-        self.kept.insert(key, Kept { value, at: self.end, length: record.len() });
+        self.kept.insert(
+            key,
+            Kept {
+                value,
+                at: self.end,
+                length: record.len(),
+            },
+        );
         self.end += record.len() as u64;
         Ok(())
     }

@@ -127,15 +127,24 @@ impl Part {
         let oversize = if oversize.is_empty() {
             None
         } else {
-            oversize.binary_search_by_key(&index, |entry| entry.0).ok().map(|at| oversize[at].1)
+            oversize
+                .binary_search_by_key(&index, |entry| entry.0)
+                .ok()
+                .map(|at| oversize[at].1)
         };
-        Record { bytes: &self.buffer.bytes[span.start..span.start + span.length], oversize }
+        Record {
+            bytes: &self.buffer.bytes[span.start..span.start + span.length],
+            oversize,
+        }
     }
 
     /// Where the record at `index` stands in its input.
     pub fn place(&self, index: usize) -> Place {
         let index = self.from + index;
-        let after = self.buffer.segments.partition_point(|segment| segment.first_record <= index);
+        let after = self
+            .buffer
+            .segments
+            .partition_point(|segment| segment.first_record <= index);
         let segment = self.buffer.segments[after - 1];
         let record = self.buffer.records[index];
         Place {
@@ -149,7 +158,9 @@ impl Part {
     pub fn partitions(&self) -> impl Iterator<Item = (u32, usize)> + '_ {
         let segments = &self.buffer.segments;
         (0..segments.len()).filter_map(move |at| {
-            let end = segments.get(at + 1).map_or(usize::MAX, |next| next.first_record);
+            let end = segments
+                .get(at + 1)
+                .map_or(usize::MAX, |next| next.first_record);
             let end = end.min(self.to);
             (end > self.from && segments[at].first_record < self.to)
                 .then(|| (segments[at].partition, end - self.from))
@@ -163,7 +174,9 @@ impl Part {
     pub fn lines(&self, from: usize, to: usize) -> (&[u8], usize) {
         let records = &self.buffer.records[self.from + from..self.from + to];
         let bytes = &self.buffer.bytes;
-        let Some(first) = records.first() else { return (&[], from) };
+        let Some(first) = records.first() else {
+            return (&[], from);
+        };
         let mut count = 0;
         for (at, span) in records.iter().enumerate() {
             let end = span.start + span.length;
@@ -180,7 +193,10 @@ impl Part {
             return (&[], from);
         }
         let last = records[count - 1];
-        (&bytes[first.start..last.start + last.length + 1], from + count)
+        (
+            &bytes[first.start..last.start + last.length + 1],
+            from + count,
+        )
     }
 }
 
@@ -235,16 +251,14 @@ impl SharedCutter {
             pool: Vec::new(),
             stop: false,
         };
-        SharedCutter { cutter: Arc::new(Mutex::new(cutter)) }
+        SharedCutter {
+            cutter: Arc::new(Mutex::new(cutter)),
+        }
     }
 
     /// Hands out `epochs`, which are not read from anywhere: an epoch of records each. After them
     /// the input stops, but does not end.
-    pub fn scripted(
-        epochs: Vec<Vec<Vec<u8>>>,
-        max_record_bytes: usize,
-        workers: usize,
-    ) -> Self {
+    pub fn scripted(epochs: Vec<Vec<Vec<u8>>>, max_record_bytes: usize, workers: usize) -> Self {
         let none = Box::new(|| None);
         let limits = EpochLimits::default();
         let shared = Self::new(none, limits, max_record_bytes, (0, workers, workers));
@@ -262,10 +276,19 @@ impl SharedCutter {
                     let kept = &record[..record.len().min(max_record_bytes)];
                     buffer.bytes.extend_from_slice(kept);
                     buffer.bytes.push(b'\n');
-                    buffer.records.push(Span { start, length: kept.len() });
+                    buffer.records.push(Span {
+                        start,
+                        length: kept.len(),
+                    });
                     let first_record = at;
                     let partition = 0;
-                    buffer.segments.push(Segment { first_record, partition, start, offset, line });
+                    buffer.segments.push(Segment {
+                        first_record,
+                        partition,
+                        start,
+                        offset,
+                        line,
+                    });
                     offset += record.len() as u64 + 1;
                     line += 1;
                 }
@@ -398,7 +421,9 @@ impl Cutter {
         }
         let at = self.cut.iter().position(|cut| cut.epoch == epoch);
         let Some(at) = at else {
-            return Err(Error::internal(format!("epoch {epoch} was taken by all workers already")));
+            return Err(Error::internal(format!(
+                "epoch {epoch} was taken by all workers already"
+            )));
         };
         let cut = &mut self.cut[at];
         let records = cut.buffer.records.len();
@@ -412,7 +437,9 @@ impl Cutter {
             from: records * worker / self.all_workers,
             to: records * (worker + 1) / self.all_workers,
         };
-        debug_assert!((self.first_worker..self.first_worker + self.local_workers).contains(&worker));
+        debug_assert!(
+            (self.first_worker..self.first_worker + self.local_workers).contains(&worker)
+        );
         cut.to_take -= 1;
         if cut.to_take == 0 {
             self.cut.remove(at);
@@ -422,9 +449,16 @@ impl Cutter {
 
     /// Cuts the next epoch, if it is complete.
     fn cut_epoch(&mut self, idle: bool) -> Result<bool> {
-        let exact = self.limits.events.map(|events| usize::try_from(events).unwrap_or(usize::MAX));
+        let exact = self
+            .limits
+            .events
+            .map(|events| usize::try_from(events).unwrap_or(usize::MAX));
         let target = exact.unwrap_or(ADAPTED_EVENTS);
-        let target_bytes = if exact.is_some() { usize::MAX } else { ADAPTED_BYTES };
+        let target_bytes = if exact.is_some() {
+            usize::MAX
+        } else {
+            ADAPTED_BYTES
+        };
         let filled = self.fill(target, target_bytes)?;
         let some = !self.building.records.is_empty();
         match filled {
@@ -442,7 +476,11 @@ impl Cutter {
         let buffer = self.split_building(next);
         self.first_record_at = None;
         // An input that ends exactly here shows it now, if it is one that can be looked ahead in.
-        let ahead = if filled == Filled::End { filled } else { self.fill(1, usize::MAX)? };
+        let ahead = if filled == Filled::End {
+            filled
+        } else {
+            self.fill(1, usize::MAX)?
+        };
         let ended = std::mem::take(&mut self.ended);
         let last = ahead == Filled::End && self.building.records.is_empty();
         self.over = last;
@@ -468,8 +506,16 @@ impl Cutter {
     }
 
     fn is_old(&self) -> bool {
-        let EpochLimits { age: Some(age), now: Some(now), .. } = self.limits else { return false };
-        self.first_record_at.is_some_and(|since| now().saturating_sub(since) >= age)
+        let EpochLimits {
+            age: Some(age),
+            now: Some(now),
+            ..
+        } = self.limits
+        else {
+            return false;
+        };
+        self.first_record_at
+            .is_some_and(|since| now().saturating_sub(since) >= age)
     }
 
     /// Reads until `target` records, or about `target_bytes` bytes, are there.
@@ -489,7 +535,11 @@ impl Cutter {
                         let input = input?;
                         let partition = self.partitions;
                         self.partitions += 1;
-                        self.open = Some(Open { partition, input, exhausted: false });
+                        self.open = Some(Open {
+                            partition,
+                            input,
+                            exhausted: false,
+                        });
                         let start = self.building.bytes.len();
                         self.lines = Lines {
                             start,
@@ -550,7 +600,11 @@ impl Cutter {
     /// The current line ends at `end`, where a LF stands.
     fn end_line(&mut self, end: usize) {
         self.push_line(end);
-        let length = self.lines.long.take().map_or((end - self.lines.start) as u64, |l| l.length);
+        let length = self
+            .lines
+            .long
+            .take()
+            .map_or((end - self.lines.start) as u64, |l| l.length);
         self.lines.offset += length + 1;
         self.lines.number += 1;
         self.lines.start = end + 1;
@@ -619,7 +673,10 @@ impl Cutter {
         if building.records.is_empty() && self.limits.age.is_some() {
             self.first_record_at = self.limits.now.map(|now| now());
         }
-        building.records.push(Span { start: lines.start, length });
+        building.records.push(Span {
+            start: lines.start,
+            length,
+        });
     }
 
     /// Lets go of the bytes of a line that is too long to be a record, beyond those that are kept.
@@ -633,7 +690,11 @@ impl Cutter {
             if held <= most {
                 return;
             }
-            let mut long = LongLine { length: 0, blank: true, ends_with_cr: false };
+            let mut long = LongLine {
+                length: 0,
+                blank: true,
+                ends_with_cr: false,
+            };
             long.take(&bytes[lines.start..lines.start + OVERSIZE_KEPT_BYTES]);
             lines.long = Some(long);
         }

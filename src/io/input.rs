@@ -36,12 +36,18 @@ pub struct Input {
 
 enum Bytes {
     Now(Box<dyn Read + Send>),
-    Later { chunks: Receiver<io::Result<Vec<u8>>>, rest: Vec<u8>, taken: usize },
+    Later {
+        chunks: Receiver<io::Result<Vec<u8>>>,
+        rest: Vec<u8>,
+        taken: usize,
+    },
 }
 
 impl std::fmt::Debug for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Input").field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("Input")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
     }
 }
 
@@ -58,26 +64,39 @@ impl Input {
         };
         let file = File::open(path).map_err(fail)?;
         let is_regular = file.metadata().map_err(fail)?.is_file();
-        let counted = Counted { inner: file, progress };
+        let counted = Counted {
+            inner: file,
+            progress,
+        };
         let extension = path.extension().and_then(|extension| extension.to_str());
         let reader: Box<dyn Read + Send> = match extension {
             Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(counted)),
             Some("zst") => Box::new(zstd::stream::read::Decoder::new(counted).map_err(fail)?),
             _ => Box::new(counted),
         };
-        let bytes = if is_regular { Bytes::Now(reader) } else { Bytes::waiting_for(reader) };
+        let bytes = if is_regular {
+            Bytes::Now(reader)
+        } else {
+            Bytes::waiting_for(reader)
+        };
         Ok(Input { label, bytes })
     }
 
     /// Standard input.
     pub fn stdin() -> Self {
-        Input { label: "stdin".to_owned(), bytes: Bytes::waiting_for(Box::new(io::stdin())) }
+        Input {
+            label: "stdin".to_owned(),
+            bytes: Bytes::waiting_for(Box::new(io::stdin())),
+        }
     }
 
     /// Bytes that are there already.
     pub fn from_bytes(label: &str, content: Vec<u8>) -> Self {
         let bytes = Bytes::Now(Box::new(io::Cursor::new(content)));
-        Input { label: label.to_owned(), bytes }
+        Input {
+            label: label.to_owned(),
+            bytes,
+        }
     }
 
     /// The path, or `stdin`.
@@ -92,7 +111,11 @@ impl Input {
     pub fn fill(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<Fill> {
         let fill = match &mut self.bytes {
             Bytes::Now(reader) => read_some(reader, buffer, most),
-            Bytes::Later { chunks, rest, taken } => loop {
+            Bytes::Later {
+                chunks,
+                rest,
+                taken,
+            } => loop {
                 if *taken < rest.len() {
                     let count = most.min(rest.len() - *taken);
                     buffer.extend_from_slice(&rest[*taken..*taken + count]);
@@ -135,7 +158,11 @@ impl Bytes {
                 }
             }
         });
-        Bytes::Later { chunks, rest: Vec::new(), taken: 0 }
+        Bytes::Later {
+            chunks,
+            rest: Vec::new(),
+            taken: 0,
+        }
     }
 }
 

@@ -35,7 +35,9 @@ struct InOrder {
 
 impl std::fmt::Debug for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Output").field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("Output")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
     }
 }
 
@@ -47,7 +49,11 @@ impl Output {
     pub fn file(path: &Path, fresh: bool) -> Result<Self> {
         let label = path.display().to_string();
         let open = || -> io::Result<Target> {
-            let file = File::options().write(true).create(true).truncate(fresh).open(path)?;
+            let file = File::options()
+                .write(true)
+                .create(true)
+                .truncate(fresh)
+                .open(path)?;
             Ok(if file.metadata()?.is_file() {
                 Target::File(Arc::new(file))
             } else {
@@ -57,18 +63,27 @@ impl Output {
         let target = open().map_err(|error| {
             Error::unavailable(format!("could not write \"{label}\"")).with_source(error)
         })?;
-        Ok(Output { label: label.into(), target })
+        Ok(Output {
+            label: label.into(),
+            target,
+        })
     }
 
     /// Standard output.
     pub fn stdout() -> Self {
         let target = Target::in_order(Box::new(io::stdout()));
-        Output { label: "standard output".into(), target }
+        Output {
+            label: "standard output".into(),
+            target,
+        }
     }
 
     /// Anything else that takes bytes in order.
     pub fn writer(label: &str, writer: Box<dyn Write + Send>) -> Self {
-        Output { label: label.into(), target: Target::in_order(writer) }
+        Output {
+            label: label.into(),
+            target: Target::in_order(writer),
+        }
     }
 
     /// Writes `bytes` at `offset`.
@@ -81,9 +96,10 @@ impl Output {
         }
         let written = match &self.target {
             Target::File(file) => file.write_all_at(bytes, offset),
-            Target::InOrder(in_order) => {
-                in_order.lock().unwrap_or_else(PoisonError::into_inner).write(bytes, offset)
-            }
+            Target::InOrder(in_order) => in_order
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .write(bytes, offset),
         };
         written.map_err(|error| {
             let hint = match error.kind() {
@@ -110,7 +126,11 @@ impl Output {
 impl Target {
     fn in_order(writer: Box<dyn Write + Send>) -> Self {
         let waiting = BTreeMap::new();
-        Target::InOrder(Arc::new(Mutex::new(InOrder { written: 0, waiting, writer })))
+        Target::InOrder(Arc::new(Mutex::new(InOrder {
+            written: 0,
+            waiting,
+            writer,
+        })))
     }
 }
 
@@ -122,7 +142,11 @@ impl InOrder {
         }
         self.writer.write_all(bytes)?;
         self.written += bytes.len() as u64;
-        while let Some(next) = self.waiting.first_entry().filter(|e| *e.key() == self.written) {
+        while let Some(next) = self
+            .waiting
+            .first_entry()
+            .filter(|e| *e.key() == self.written)
+        {
             let bytes = next.remove();
             self.writer.write_all(&bytes)?;
             self.written += bytes.len() as u64;

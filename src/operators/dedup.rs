@@ -27,9 +27,7 @@ pub enum Keep {
 }
 
 /// A copy of an event: where it stands, and what it looks like.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Sighted {
     /// Its place in the input.
     pub position: Position,
@@ -88,7 +86,10 @@ where
 
 /// Judges the copies of one key, which are sorted by position.
 fn judge(keep: Keep, copies: &[(&Sighted, isize)], said: &mut Vec<(Judged, isize)>) {
-    let mut present = copies.iter().filter(|(_, diff)| *diff > 0).map(|(copy, _)| *copy);
+    let mut present = copies
+        .iter()
+        .filter(|(_, diff)| *diff > 0)
+        .map(|(copy, _)| *copy);
     let is_valid = |copy: &&Sighted| copy.print.is_valid();
     let seat = match keep {
         Keep::First => {
@@ -104,7 +105,11 @@ fn judge(keep: Keep, copies: &[(&Sighted, isize)], said: &mut Vec<(Judged, isize
     let open = keep == Keep::Last || !seat.print.is_valid();
     for (copy, diff) in copies {
         let label = if copy.position == seat.position {
-            if seat.print.is_valid() { Label::Kept } else { Label::Invalid }
+            if seat.print.is_valid() {
+                Label::Kept
+            } else {
+                Label::Invalid
+            }
         } else {
             copy.print.label_beside(seat.print)
         };

@@ -95,8 +95,7 @@ where
     H: Fn(S) -> u64 + 'static,
 {
     let mut builder = OperatorBuilder::new("Gaps".to_owned(), runs.inner.scope());
-    let exchange =
-        Exchange::new(move |update: &((S, Run), Epoch, isize)| route(update.0.0));
+    let exchange = Exchange::new(move |update: &((S, Run), Epoch, isize)| route(update.0.0));
     let mut input = builder.new_input(runs.inner, exchange);
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
@@ -115,7 +114,9 @@ where
             while let Some((epoch, mut due)) = waiting.pop_passed(frontiers) {
                 renew(&mut runs, &mut due.data, &mut changes);
                 output.session(&due.capabilities[0]).give_iterator(
-                    changes.drain(..).map(|(gap, diff): ((S, Gap), isize)| (gap, epoch, diff)),
+                    changes
+                        .drain(..)
+                        .map(|(gap, diff): ((S, Gap), isize)| (gap, epoch, diff)),
                 );
             }
         }
@@ -134,7 +135,10 @@ fn renew<S: SequenceKey>(
 ) {
     changes.clear();
     consolidate(updates);
-    let mut edges: Vec<(S, i64)> = updates.iter().map(|((s, run), _)| (*s, run.first)).collect();
+    let mut edges: Vec<(S, i64)> = updates
+        .iter()
+        .map(|((s, run), _)| (*s, run.first))
+        .collect();
     edges.dedup();
     take_gaps(runs, &edges, -1, changes);
     for ((stream, run), diff) in updates.iter() {
@@ -161,14 +165,19 @@ fn take_gaps<S: SequenceKey>(
 ) {
     let mut taken: Option<(S, i64)> = None;
     for edge in edges {
-        let before = runs.range(..*edge).next_back().filter(|((stream, _), _)| *stream == edge.0);
+        let before = runs
+            .range(..*edge)
+            .next_back()
+            .filter(|((stream, _), _)| *stream == edge.0);
         let at = runs.get_key_value(edge);
         for (key, run) in [before, at].into_iter().flatten() {
             if taken.is_some_and(|taken| *key <= taken) {
                 continue;
             }
             taken = Some(*key);
-            let next = runs.range((std::ops::Bound::Excluded(*key), std::ops::Bound::Unbounded)).next();
+            let next = runs
+                .range((std::ops::Bound::Excluded(*key), std::ops::Bound::Unbounded))
+                .next();
             if let Some(((stream, above), next)) = next
                 && *stream == key.0
                 && run.last + 1 < *above

@@ -48,9 +48,7 @@ pub struct Position {
 }
 
 /// What became of one copy of an event.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Label {
     /// It took the seat and is valid.
     Kept,
@@ -63,9 +61,7 @@ pub enum Label {
 }
 
 /// A change of what is said of one copy: an update of the collection of (copy, label).
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Verdict {
     /// The copy.
     pub position: Position,
@@ -102,7 +98,11 @@ impl Print {
     /// What is said of a copy that lost the seat to one that looks like `seat`.
     #[inline]
     pub fn label_beside(self, seat: Print) -> Label {
-        if self == seat { Label::Duplicate } else { Label::Conflict }
+        if self == seat {
+            Label::Duplicate
+        } else {
+            Label::Conflict
+        }
     }
 
     /// As the payload of [`blocks`].

@@ -26,14 +26,19 @@ pub struct Waiting<D> {
 impl<D: Default> PerEpoch<D> {
     /// For an operator with this many output ports.
     pub fn new(ports: usize) -> Self {
-        PerEpoch { ports, stash: BTreeMap::new() }
+        PerEpoch {
+            ports,
+            stash: BTreeMap::new(),
+        }
     }
 
     /// What has arrived for `epoch`, to be added to; `capability` came with the message.
     pub fn at(&mut self, epoch: Epoch, capability: &InputCapability<Epoch>) -> &mut D {
         let ports = self.ports;
         let waiting = self.stash.entry(epoch).or_insert_with(|| Waiting {
-            capabilities: (0..ports).map(|port| capability.delayed(&epoch, port)).collect(),
+            capabilities: (0..ports)
+                .map(|port| capability.delayed(&epoch, port))
+                .collect(),
             data: D::default(),
         });
         &mut waiting.data
@@ -45,7 +50,9 @@ impl<D: Default> PerEpoch<D> {
         frontiers: &[MutableAntichain<Epoch>],
     ) -> Option<(Epoch, Waiting<D>)> {
         let (&epoch, _) = self.stash.first_key_value()?;
-        let passed = frontiers.iter().all(|frontier| !frontier.less_equal(&epoch));
+        let passed = frontiers
+            .iter()
+            .all(|frontier| !frontier.less_equal(&epoch));
         if passed { self.stash.pop_first() } else { None }
     }
 }

@@ -160,8 +160,7 @@ where
 {
     let mut builder = OperatorBuilder::new("Sightings".to_owned(), rows.scope());
     let info = builder.operator_info();
-    let exchange =
-        Exchange::new(move |row: &Sighting<S>| route(row.stream, group_of(row.id)));
+    let exchange = Exchange::new(move |row: &Sighting<S>| route(row.stream, group_of(row.id)));
     let mut input = builder.new_input(rows, exchange);
     let (verdicts, verdicts_stream) = builder.new_output();
     let (runs, runs_stream) = builder.new_output();
@@ -192,12 +191,16 @@ where
                 }
                 arrangement.apply(epoch, &mut rows, &mut said);
                 let caps = &due.capabilities;
-                verdicts.session(&caps[0]).give_iterator(said.verdicts.drain(..));
+                verdicts
+                    .session(&caps[0])
+                    .give_iterator(said.verdicts.drain(..));
                 runs.session(&caps[1]).give_iterator(said.runs.drain(..));
                 if said.kept > 0 {
                     kept.session(&caps[2]).give(std::mem::take(&mut said.kept));
                 }
-                witnesses.session(&caps[3]).give_iterator(said.witnesses.drain(..));
+                witnesses
+                    .session(&caps[3])
+                    .give_iterator(said.witnesses.drain(..));
             }
         }
     });
@@ -221,7 +224,12 @@ struct Said<S> {
 
 impl<S> Default for Said<S> {
     fn default() -> Self {
-        Said { verdicts: Vec::new(), runs: Vec::new(), kept: 0, witnesses: Vec::new() }
+        Said {
+            verdicts: Vec::new(),
+            runs: Vec::new(),
+            kept: 0,
+            witnesses: Vec::new(),
+        }
     }
 }
 
@@ -269,8 +277,7 @@ impl<S: SequenceKey> Arrangement<S> {
         let mut finder = Finder::new(batches);
         let mut found = Vec::new();
         let mut builder = BlocksBuilder::default();
-        for group in rows
-            .chunk_by(|a, b| a.stream == b.stream && group_of(a.id) == group_of(b.id))
+        for group in rows.chunk_by(|a, b| a.stream == b.stream && group_of(a.id) == group_of(b.id))
         {
             let from = group_of(group[0].id) << (GROUP_BITS - 6);
             let to = from + (GROUP_BLOCKS as i64 - 1);
@@ -279,13 +286,19 @@ impl<S: SequenceKey> Arrangement<S> {
         }
         if let Some(batch) = builder.done() {
             let since = Antichain::from_elem(0);
-            let (lower, upper) = (Antichain::from_elem(self.upper), Antichain::from_elem(epoch + 1));
+            let (lower, upper) = (
+                Antichain::from_elem(self.upper),
+                Antichain::from_elem(epoch + 1),
+            );
             let description = differential_dataflow::trace::Description::new(lower, upper, since);
-            self.trace.insert(Span::new(description, Some(Rc::new(batch))));
+            self.trace
+                .insert(Span::new(description, Some(Rc::new(batch))));
             self.upper = epoch + 1;
             // Nobody reads the past: let the spine merge all that it holds.
-            self.trace.set_logical_compaction(AntichainRef::new(&[epoch + 1]));
-            self.trace.set_physical_compaction(AntichainRef::new(&[epoch + 1]));
+            self.trace
+                .set_logical_compaction(AntichainRef::new(&[epoch + 1]));
+            self.trace
+                .set_physical_compaction(AntichainRef::new(&[epoch + 1]));
         }
     }
 
@@ -311,7 +324,11 @@ impl<S: SequenceKey> Arrangement<S> {
         for copies in group.chunk_by(|a, b| a.id == b.id && a.time == b.time) {
             let (id, time) = (copies[0].id, copies[0].time);
             let slot = (id - base) as u16;
-            let seat = if old.contains(slot) { finder.print_of(found, id, time) } else { None };
+            let seat = if old.contains(slot) {
+                finder.print_of(found, id, time)
+            } else {
+                None
+            };
             let seat = seat.map(Print::from_bits);
             let seated = if self.config.verdicts {
                 self.judge(epoch, copies, seat, said)
@@ -343,7 +360,11 @@ impl<S: SequenceKey> Arrangement<S> {
         seat: Option<Print>,
         said: &mut Said<S>,
     ) -> Print {
-        let position = |row: &Sighting<S>| Position { epoch, reader: row.reader, index: row.index };
+        let position = |row: &Sighting<S>| Position {
+            epoch,
+            reader: row.reader,
+            index: row.index,
+        };
         // The common cases: a first sighting that is valid, a copy of one.
         if let (None, [only]) = (seat, copies)
             && only.print.is_valid()
@@ -372,28 +393,49 @@ impl<S: SequenceKey> Arrangement<S> {
             for (place, copy) in earlier.iter().enumerate() {
                 let before = label_among_invalid(&earlier, place);
                 let position = copy.position;
-                said.verdicts.push(Verdict { position, label: before, open: true, diff: -1 });
+                said.verdicts.push(Verdict {
+                    position,
+                    label: before,
+                    open: true,
+                    diff: -1,
+                });
                 let label = copy.print.label_beside(seat);
-                said.verdicts.push(Verdict { position, label, open: false, diff: 1 });
+                said.verdicts.push(Verdict {
+                    position,
+                    label,
+                    open: false,
+                    diff: 1,
+                });
             }
             for (place, copy) in copies.iter().enumerate() {
                 if place != winner {
                     let label = copy.print.label_beside(seat);
                     let position = position(copy);
-                    said.verdicts.push(Verdict { position, label, open: false, diff: 1 });
+                    said.verdicts.push(Verdict {
+                        position,
+                        label,
+                        open: false,
+                        diff: 1,
+                    });
                 }
             }
             return seat;
         }
         let known = earlier.len();
         let mut all = earlier;
-        all.extend(
-            copies.iter().map(|copy| InvalidCopy { position: position(copy), print: copy.print }),
-        );
+        all.extend(copies.iter().map(|copy| InvalidCopy {
+            position: position(copy),
+            print: copy.print,
+        }));
         for place in known..all.len() {
             let label = label_among_invalid(&all, place);
             let position = all[place].position;
-            said.verdicts.push(Verdict { position, label, open: true, diff: 1 });
+            said.verdicts.push(Verdict {
+                position,
+                label,
+                open: true,
+                diff: 1,
+            });
         }
         let seat = all[0].print;
         self.invalid.insert(event, all);
@@ -413,23 +455,36 @@ impl<S: SequenceKey> Arrangement<S> {
     ) {
         let stream = group[0].stream;
         let base = group_of(group[0].id) << GROUP_BITS;
-        let (mut old_runs, mut new_runs) =
-            (std::mem::take(&mut self.old_runs), std::mem::take(&mut self.new_runs));
+        let (mut old_runs, mut new_runs) = (
+            std::mem::take(&mut self.old_runs),
+            std::mem::take(&mut self.new_runs),
+        );
         old.runs(&mut old_runs);
         new.runs(&mut new_runs);
         let unchanged = |runs: &[Range<u16>], run: &Range<u16>| {
             !touched.contains(run.start)
                 && !touched.contains(run.end - 1)
-                && runs.binary_search_by_key(&run.start, |other| other.start).is_ok_and(|at| runs[at] == *run)
+                && runs
+                    .binary_search_by_key(&run.start, |other| other.start)
+                    .is_ok_and(|at| runs[at] == *run)
         };
         let id_at = |slot: u16| base + i64::from(slot);
         for run in old_runs.iter().filter(|run| !unchanged(&new_runs, run)) {
             let (first, last) = (id_at(run.start), id_at(run.end - 1));
-            let first_span = finder.time_span(found, first).expect("an old run's id was seen");
-            let last_span = finder.time_span(found, last).expect("an old run's id was seen");
+            let first_span = finder
+                .time_span(found, first)
+                .expect("an old run's id was seen");
+            let last_span = finder
+                .time_span(found, last)
+                .expect("an old run's id was seen");
             let last_tag = self.tags.get(&(stream, last)).map_or(0, |(_, tag)| *tag);
-            let run =
-                Run { first, last, first_time: first_span.0, last_time: last_span.1, last_tag };
+            let run = Run {
+                first,
+                last,
+                first_time: first_span.0,
+                last_time: last_span.1,
+                last_tag,
+            };
             said.runs.push(((stream, run), epoch, -1));
         }
         if self.config.tags {
@@ -445,15 +500,27 @@ impl<S: SequenceKey> Arrangement<S> {
             let span = |id: i64| {
                 let known = finder.time_span(found, id);
                 let rows = rows_of(group, id);
-                let fresh = rows.first().map(|row| (row.time, rows[rows.len() - 1].time));
+                let fresh = rows
+                    .first()
+                    .map(|row| (row.time, rows[rows.len() - 1].time));
                 match (known, fresh) {
                     (Some(a), Some(b)) => (a.0.min(b.0), a.1.max(b.1)),
                     (a, b) => a.or(b).expect("a new run's id was seen"),
                 }
             };
             let (first_time, last_time) = (span(first).0, span(last).1);
-            let last_tag = if self.config.tags { self.renew_tag(stream, last, group) } else { 0 };
-            let run = Run { first, last, first_time, last_time, last_tag };
+            let last_tag = if self.config.tags {
+                self.renew_tag(stream, last, group)
+            } else {
+                0
+            };
+            let run = Run {
+                first,
+                last,
+                first_time,
+                last_time,
+                last_tag,
+            };
             said.runs.push(((stream, run), epoch, 1));
         }
         self.old_runs = old_runs;
@@ -480,7 +547,11 @@ impl<S: SequenceKey> Arrangement<S> {
 
 /// What is said of the copy at `place` among copies none of which is valid.
 fn label_among_invalid(copies: &[InvalidCopy], place: usize) -> Label {
-    if place == 0 { Label::Invalid } else { copies[place].print.label_beside(copies[0].print) }
+    if place == 0 {
+        Label::Invalid
+    } else {
+        copies[place].print.label_beside(copies[0].print)
+    }
 }
 
 /// The sightings of `id` in a group that is sorted by id.
@@ -543,7 +614,9 @@ mod tests {
         for round in 0..200 {
             let mut bits = Bits::default();
             for word in &mut bits.0 {
-                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                state = state
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
                 *word = match round % 4 {
                     0 => state,
                     1 => state | state << 1 | state << 7,

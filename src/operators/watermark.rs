@@ -46,7 +46,9 @@ impl Clock {
             }
             return;
         }
-        let limit = self.highest.map_or(i64::MAX, |high| high.saturating_add(bounds.max_ahead));
+        let limit = self
+            .highest
+            .map_or(i64::MAX, |high| high.saturating_add(bounds.max_ahead));
         if time <= limit {
             self.highest = self.highest.max(Some(time));
             self.beyond.clear();
@@ -100,12 +102,19 @@ pub struct Watermark {
 impl Watermark {
     /// A watermark that has seen nothing.
     pub fn new(bounds: Bounds) -> Self {
-        Watermark { bounds, clocks: BTreeMap::new(), current: None }
+        Watermark {
+            bounds,
+            clocks: BTreeMap::new(),
+            current: None,
+        }
     }
 
     /// Takes note of a record of `partition`, in the order of the input.
     pub fn observe(&mut self, partition: u32, time: i64) {
-        self.clocks.entry(partition).or_default().observe(self.bounds, time);
+        self.clocks
+            .entry(partition)
+            .or_default()
+            .observe(self.bounds, time);
     }
 
     /// Takes note that `partition` has ended, and so no longer holds the watermark back.
@@ -116,7 +125,11 @@ impl Watermark {
     /// Moves the watermark to what the records so far allow.
     pub fn end_epoch(&mut self) {
         let bounds = self.bounds;
-        let lowest = self.clocks.values_mut().filter_map(|clock| clock.highest(bounds)).min();
+        let lowest = self
+            .clocks
+            .values_mut()
+            .filter_map(|clock| clock.highest(bounds))
+            .min();
         self.raise(lowest.map(|highest| highest.saturating_sub(bounds.disorder)));
     }
 

@@ -67,7 +67,9 @@ pub struct Office {
 
 impl std::fmt::Debug for Office {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Office").field("worker", &self.worker).finish_non_exhaustive()
+        f.debug_struct("Office")
+            .field("worker", &self.worker)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +78,12 @@ impl Office {
     pub fn submit(&self, epoch: Epoch, section: Section, pages: Pages, tally: Tally) -> Sizes {
         let sizes = pages.sizes();
         self.pages.borrow_mut().insert((epoch, section), pages);
-        Sizes { section, sizes, tally, closing: BTreeMap::new() }
+        Sizes {
+            section,
+            sizes,
+            tally,
+            closing: BTreeMap::new(),
+        }
     }
 
     /// Does what may fail, unless the run has failed before; a failure stops the run.
@@ -100,7 +107,10 @@ pub struct Committer {
 impl Committer {
     /// A committer for the lines of `office`, into empty outputs.
     pub fn new(office: Rc<Office>) -> Self {
-        Committer { office, ends: [0; 4] }
+        Committer {
+            office,
+            ends: [0; 4],
+        }
     }
 
     /// Writes this worker's lines of `epoch`; `sizes` are those of all sections. `last` tells that
@@ -113,7 +123,9 @@ impl Committer {
         let office = Rc::clone(&self.office);
         let sections = sizes.len() as u32;
         if sections < office.workers {
-            return Err(Error::internal(format!("epoch {epoch} lacks the word of some workers")));
+            return Err(Error::internal(format!(
+                "epoch {epoch} lacks the word of some workers"
+            )));
         }
         let mut closed = false;
         for section in sizes.iter() {

@@ -87,8 +87,14 @@ pub struct Written {
 /// What leaves the run of plain records.
 enum Exception<'a> {
     Fault(&'a crate::event::Fault),
-    Rewrite { add_valid: bool },
-    Judged { label: Label, open: bool, add_valid: bool },
+    Rewrite {
+        add_valid: bool,
+    },
+    Judged {
+        label: Label,
+        open: bool,
+        add_valid: bool,
+    },
 }
 
 impl Desk {
@@ -135,14 +141,20 @@ impl Desk {
         loop {
             let found_at = findings.peek().map(|(index, _)| *index);
             let judged_at = now.peek().map(|verdict| verdict.position.index);
-            let Some(index) = found_at.into_iter().chain(judged_at).min() else { break };
-            let finding = findings.next_if(|(at, _)| *at == index).map(|(_, finding)| finding);
+            let Some(index) = found_at.into_iter().chain(judged_at).min() else {
+                break;
+            };
+            let finding = findings
+                .next_if(|(at, _)| *at == index)
+                .map(|(_, finding)| finding);
             let verdict = now.next_if(|verdict| verdict.position.index == index);
             let add_valid = matches!(finding, Some(Finding::Rewrite { add_valid: true }));
             let exception = match (finding, verdict) {
-                (_, Some(verdict)) => {
-                    Exception::Judged { label: verdict.label, open: verdict.open, add_valid }
-                }
+                (_, Some(verdict)) => Exception::Judged {
+                    label: verdict.label,
+                    open: verdict.open,
+                    add_valid,
+                },
                 (Some(Finding::Fault(fault)), None) => Exception::Fault(fault),
                 (_, None) => Exception::Rewrite { add_valid },
             };
@@ -198,27 +210,47 @@ impl Desk {
             Exception::Fault(ref fault) => {
                 let place = part.place(index);
                 let (reason, detail) = (fault.reason, fault.detail.as_str());
-                let letter = Letter { reason, detail, epoch: part.epoch, place };
+                let letter = Letter {
+                    reason,
+                    detail,
+                    epoch: part.epoch,
+                    place,
+                };
                 let dead = written.pages.of(Sink::Dead);
                 letter.write(&self.style.sources, record.bytes, record.oversize, dead);
                 self.count_letter(&letter, part, index, &mut written.tally);
             }
             Exception::Rewrite { add_valid } => self.write_kept(part, index, add_valid, written),
-            Exception::Judged { label, open, add_valid } => {
+            Exception::Judged {
+                label,
+                open,
+                add_valid,
+            } => {
                 if let Some((reason, detail)) = letter_of(label) {
                     let place = part.place(index);
-                    let letter = Letter { reason, detail, epoch: part.epoch, place };
+                    let letter = Letter {
+                        reason,
+                        detail,
+                        epoch: part.epoch,
+                        place,
+                    };
                     let dead = written.pages.of(Sink::Dead);
                     letter.write(&self.style.sources, record.bytes, None, dead);
                     self.count_letter(&letter, part, index, &mut written.tally);
                 } else if open {
                     let position = self.position(part, index);
-                    written.slips.push(self.event_slip(position, false, record.bytes, add_valid));
+                    written
+                        .slips
+                        .push(self.event_slip(position, false, record.bytes, add_valid));
                 } else {
                     self.write_kept(part, index, add_valid, written);
                 }
                 if open {
-                    let stored = Stored { place: part.place(index), add_valid, label };
+                    let stored = Stored {
+                        place: part.place(index),
+                        add_valid,
+                        label,
+                    };
                     let position = self.position(part, index);
                     self.attic.keep(position, record.bytes, stored)?;
                 }
@@ -246,18 +278,16 @@ impl Desk {
     }
 
     /// Takes note of what became of records of earlier epochs; `verdicts` are sorted by record.
-    fn revise(
-        &mut self,
-        epoch: Epoch,
-        verdicts: &[Verdict],
-        written: &mut Written,
-    ) -> Result<()> {
+    fn revise(&mut self, epoch: Epoch, verdicts: &[Verdict], written: &mut Written) -> Result<()> {
         let mut record = Vec::new();
         for about in verdicts.chunk_by(|a, b| a.position == b.position) {
             let position = about[0].position;
-            let said = about.iter().find(|verdict| verdict.diff > 0).ok_or_else(|| {
-                Error::internal(format!("{position:?} is no longer said to be anything"))
-            })?;
+            let said = about
+                .iter()
+                .find(|verdict| verdict.diff > 0)
+                .ok_or_else(|| {
+                    Error::internal(format!("{position:?} is no longer said to be anything"))
+                })?;
             let Some(kept) = self.attic.get_mut(&position) else {
                 return Err(Error::internal(format!("{position:?} is not in the attic")));
             };
@@ -291,7 +321,12 @@ impl Desk {
                 written.slips.push(slip);
                 continue;
             };
-            let letter = Letter { reason, detail, epoch, place };
+            let letter = Letter {
+                reason,
+                detail,
+                epoch,
+                place,
+            };
             let mut content = Vec::new();
             if withdraws {
                 letter.write_withdrawal(&self.style.sources, &mut content);
@@ -299,7 +334,12 @@ impl Desk {
                 letter.write(&self.style.sources, record, None, &mut content);
             }
             written.tally.letter(reason, if withdraws { -1 } else { 1 });
-            written.slips.push(Slip { sink: Sink::Dead as u8, withdraws, position, content });
+            written.slips.push(Slip {
+                sink: Sink::Dead as u8,
+                withdraws,
+                position,
+                content,
+            });
         }
     }
 
@@ -317,7 +357,12 @@ impl Desk {
         if !self.style.changelog {
             content = xxhash_rust::xxh3::xxh3_128(&content).to_le_bytes().to_vec();
         }
-        Slip { sink: Sink::Changes as u8, withdraws, position, content }
+        Slip {
+            sink: Sink::Changes as u8,
+            withdraws,
+            position,
+            content,
+        }
     }
 
     /// The kept events in the attic, as lines of `clean.jsonl` by epoch: what is published only
@@ -354,16 +399,13 @@ impl Desk {
 
     /// The number of kept events in the attic.
     pub fn kept_in_attic(&self) -> u64 {
-        self.attic.iter().filter(|(_, kept)| kept.value.label == Label::Kept).count() as u64
+        self.attic
+            .iter()
+            .filter(|(_, kept)| kept.value.label == Label::Kept)
+            .count() as u64
     }
 
-    fn count_letter(
-        &mut self,
-        letter: &Letter<'_>,
-        part: &Part,
-        index: usize,
-        tally: &mut Tally,
-    ) {
+    fn count_letter(&mut self, letter: &Letter<'_>, part: &Part, index: usize, tally: &mut Tally) {
         tally.letter(letter.reason, 1);
         if !self.exemplified.contains(&letter.reason) {
             self.exemplified.push(letter.reason);
@@ -378,7 +420,11 @@ impl Desk {
     }
 
     fn position(&self, part: &Part, index: usize) -> Position {
-        Position { epoch: part.epoch, reader: part.worker as u32, index: index as u32 }
+        Position {
+            epoch: part.epoch,
+            reader: part.worker as u32,
+            index: index as u32,
+        }
     }
 }
 
@@ -386,5 +432,8 @@ impl Desk {
 fn excerpt(record: &[u8]) -> String {
     const MOST_CHARS: usize = 120;
     let text = String::from_utf8_lossy(&record[..record.len().min(4 * MOST_CHARS)]);
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MOST_CHARS).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .take(MOST_CHARS)
+        .collect()
 }

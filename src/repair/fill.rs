@@ -78,9 +78,7 @@ impl Guess {
 }
 
 /// Changes of totals.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tally {
     /// Reconstructed events that are published.
     pub reconstructed: i64,
@@ -206,7 +204,9 @@ impl Filler {
             self.pass_watermark(&epoch.witnesses, &mut due);
         }
         epoch.gaps.sort_unstable();
-        epoch.types.sort_unstable_by_key(|count| (count.stream, count.r#type));
+        epoch
+            .types
+            .sort_unstable_by_key(|count| (count.stream, count.r#type));
         let mut touched: Vec<u32> = epoch.gaps.iter().map(|((stream, _), _)| *stream).collect();
         touched.extend(epoch.types.iter().map(|count| count.stream));
         touched.extend(due.keys());
@@ -221,7 +221,11 @@ impl Filler {
         for stream in touched {
             let gaps_here = take_while(&mut gaps, |((of, _), _)| *of == stream);
             let types_here = take_while(&mut types, |count| count.stream == stream);
-            let due = if epoch.last { Some(i64::MAX) } else { due.get(&stream).copied() };
+            let due = if epoch.last {
+                Some(i64::MAX)
+            } else {
+                due.get(&stream).copied()
+            };
             self.apply_stream(stream, gaps_here, types_here, due, notes, &mut tally);
         }
         if tally != Tally::default() {
@@ -245,14 +249,18 @@ impl Filler {
                 .filter(|(stream, id, _)| self.streams.get(stream).is_none_or(|s| *id > s.due))
                 .map(|&(stream, id, time)| Reverse((time, stream, id))),
         );
-        let Some(watermark) = self.watermark else { return };
+        let Some(watermark) = self.watermark else {
+            return;
+        };
         let passed = watermark.saturating_sub(self.rules.grace_us);
         while let Some(&Reverse((time, stream, id))) = self.waiting.peek() {
             if time > passed {
                 break;
             }
             self.waiting.pop();
-            due.entry(stream).and_modify(|highest| *highest = id.max(*highest)).or_insert(id);
+            due.entry(stream)
+                .and_modify(|highest| *highest = id.max(*highest))
+                .or_insert(id);
         }
     }
 
@@ -300,7 +308,9 @@ impl Filler {
             }
         }
         if due_after > due_before {
-            let newly = self.gaps.range((number, due_before + 1)..=(number, due_after));
+            let newly = self
+                .gaps
+                .range((number, due_before + 1)..=(number, due_after));
             come.extend(newly.map(|(_, gap)| *gap));
         }
         gone.sort_unstable();
@@ -309,7 +319,10 @@ impl Filler {
         let max_width = self.rules.max_width;
         let is_narrow = |gap: &&Gap| gap.width() <= max_width;
         let missed = |gaps: &[Gap]| -> u128 {
-            gaps.iter().filter(is_narrow).map(|gap| u128::from(gap.width())).sum()
+            gaps.iter()
+                .filter(is_narrow)
+                .map(|gap| u128::from(gap.width()))
+                .sum()
         };
         let sparse_before = stream.sparse;
         stream.narrow = stream.narrow + missed(&come) - missed(&gone);
@@ -357,7 +370,10 @@ impl Filler {
             if !shown {
                 return Vec::new();
             }
-            gaps.iter().filter(is_narrow).map(|gap| self.interval(gap, r#type)).collect()
+            gaps.iter()
+                .filter(is_narrow)
+                .map(|gap| self.interval(gap, r#type))
+                .collect()
         };
         let before = intervals(&all_gone, shown_before, type_before);
         let after = intervals(&all_come, shown_after, type_after);
@@ -393,10 +409,21 @@ impl Filler {
             tally.missing += i128::from(diff) * i128::from(width(from, to));
             if width(from, to) > self.rules.max_width {
                 let (reason, stream) = (Reason::GapTooWide, stream.to_owned());
-                notes.push(Note::Letter { reason, stream, from, to, diff });
+                notes.push(Note::Letter {
+                    reason,
+                    stream,
+                    from,
+                    to,
+                    diff,
+                });
             }
             if self.wanted.gaps {
-                notes.push(Note::Gap { stream: stream.to_owned(), from, to, diff });
+                notes.push(Note::Gap {
+                    stream: stream.to_owned(),
+                    from,
+                    to,
+                    diff,
+                });
             }
         }
     }
@@ -404,12 +431,16 @@ impl Filler {
     /// Notes everything that is reconstructed at the end of the input.
     fn finish(&self, notes: &mut Vec<Note>) {
         for (&(number, _), gap) in &self.gaps {
-            let Some(stream) = self.streams.get(&number) else { continue };
+            let Some(stream) = self.streams.get(&number) else {
+                continue;
+            };
             let shown = self.rules.reconstruct && !stream.sparse;
             if shown && gap.width() <= self.rules.max_width {
                 let r#type = self.fixed_type.or(stream.types.most_frequent());
                 let interval = self.interval(gap, r#type);
-                notes.push(Note::Final(self.guess(&self.names.0.name(number), interval)));
+                notes.push(Note::Final(
+                    self.guess(&self.names.0.name(number), interval),
+                ));
             }
         }
     }
@@ -421,7 +452,12 @@ impl Filler {
             FillType::LowerNeighbour => gap.below_tag,
             FillType::MostFrequent | FillType::Fixed(_) => r#type.unwrap_or_default(),
         };
-        Interval { from: gap.from(), to: gap.to(), time: self.format.round_down(time), r#type }
+        Interval {
+            from: gap.from(),
+            to: gap.to(),
+            time: self.format.round_down(time),
+            r#type,
+        }
     }
 
     fn guess(&self, stream: &str, interval: Interval) -> Guess {
@@ -446,7 +482,12 @@ impl TypeCounts {
             self.counts.iter().position(|(known, _)| *known == r#type)
         } else {
             if self.index.is_empty() {
-                self.index.extend(self.counts.iter().enumerate().map(|(at, (known, _))| (*known, at)));
+                self.index.extend(
+                    self.counts
+                        .iter()
+                        .enumerate()
+                        .map(|(at, (known, _))| (*known, at)),
+                );
             }
             self.index.get(&r#type).copied()
         };
@@ -461,8 +502,8 @@ impl TypeCounts {
         self.counts[at].1 += count;
         let most = self.most.unwrap_or(at);
         let ahead = self.counts[at].1.cmp(&self.counts[most].1);
-        let wins = ahead.is_gt()
-            || ahead.is_eq() && names.name(r#type) < names.name(self.counts[most].0);
+        let wins =
+            ahead.is_gt() || ahead.is_eq() && names.name(r#type) < names.name(self.counts[most].0);
         self.most = Some(if wins { at } else { most });
     }
 }
@@ -520,7 +561,14 @@ fn subtract(
             }
             let start = from.unwrap_or(i64::MAX);
             if start < other.from {
-                pieces.push((Interval { from: start, to: other.from - 1, ..*interval }, diff));
+                pieces.push((
+                    Interval {
+                        from: start,
+                        to: other.from - 1,
+                        ..*interval
+                    },
+                    diff,
+                ));
             }
             // An interval ends below the id above its gap, so the next id exists.
             from = (other.to < interval.to).then(|| other.to + 1);
@@ -539,13 +587,21 @@ mod tests {
     use super::*;
 
     fn interval(from: i64, to: i64, time: i64) -> Interval {
-        Interval { from, to, time: EventTime(time), r#type: 0 }
+        Interval {
+            from,
+            to,
+            time: EventTime(time),
+            r#type: 0,
+        }
     }
 
     #[track_caller]
     fn check(before: &[Interval], after: &[Interval]) {
         let ids = |intervals: &[Interval]| -> BTreeSet<(i64, EventTime)> {
-            intervals.iter().flat_map(|i| (i.from..=i.to).map(|id| (id, i.time))).collect()
+            intervals
+                .iter()
+                .flat_map(|i| (i.from..=i.to).map(|id| (id, i.time)))
+                .collect()
         };
         let (old, new) = (ids(before), ids(after));
         let mut expected: Vec<_> = old.difference(&new).map(|row| (*row, -1)).collect();
@@ -563,9 +619,21 @@ mod tests {
     fn difference_names_exactly_the_ids_that_change() {
         check(&[], &[]);
         check(&[interval(1, 5, 0)], &[]);
-        check(&[interval(1, 5, 0)], &[interval(1, 2, 0), interval(4, 5, 0)]);
-        check(&[interval(1, 5, 0)], &[interval(1, 2, 7), interval(4, 5, 0)]);
-        check(&[interval(1, 5, 0), interval(8, 9, 1)], &[interval(3, 3, 0), interval(8, 9, 2)]);
-        check(&[interval(2, 3, 0), interval(5, 9, 0)], &[interval(1, 12, 0)]);
+        check(
+            &[interval(1, 5, 0)],
+            &[interval(1, 2, 0), interval(4, 5, 0)],
+        );
+        check(
+            &[interval(1, 5, 0)],
+            &[interval(1, 2, 7), interval(4, 5, 0)],
+        );
+        check(
+            &[interval(1, 5, 0), interval(8, 9, 1)],
+            &[interval(3, 3, 0), interval(8, 9, 2)],
+        );
+        check(
+            &[interval(2, 3, 0), interval(5, 9, 0)],
+            &[interval(1, 12, 0)],
+        );
     }
 }

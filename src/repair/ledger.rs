@@ -44,10 +44,14 @@ pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut 
     let (head, tail) = (&mut entry.head, &mut entry.tail);
 
     let slips_for = |sink: Sink, withdraws: bool| {
-        slips.iter().filter(move |slip| slip.sink == sink as u8 && slip.withdraws == withdraws)
+        slips
+            .iter()
+            .filter(move |slip| slip.sink == sink as u8 && slip.withdraws == withdraws)
     };
-    let (withdrawn, published) =
-        net(slips_for(Sink::Changes, true), slips_for(Sink::Changes, false));
+    let (withdrawn, published) = net(
+        slips_for(Sink::Changes, true),
+        slips_for(Sink::Changes, false),
+    );
     entry.tally.retractions += withdrawn.len() as u64;
     if style.changes.is_some() {
         write_events(epoch, -1, &withdrawn, head.of(Sink::Changes));
@@ -66,20 +70,40 @@ pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut 
                     entry.tally.published += i64::from(*diff) * guess.count() as i64;
                 }
             }
-            Note::Letter { reason, stream, from, to, diff } => {
-                let name = StreamName { name: stream, is_list: style.stream_is_list };
+            Note::Letter {
+                reason,
+                stream,
+                from,
+                to,
+                diff,
+            } => {
+                let name = StreamName {
+                    name: stream,
+                    is_list: style.stream_is_list,
+                };
                 let ids = (*reason == Reason::GapTooWide).then_some((*from, *to));
                 let page = if *diff < 0 { &mut *head } else { &mut *tail };
                 write_gap_letter(*reason, epoch, *diff, &name, ids, page.of(Sink::Dead));
                 entry.tally.letter(*reason, i64::from(*diff));
                 if *diff > 0 && !entry.tally.examples.contains_key(reason) {
-                    let position = Position { epoch, ..Position::default() };
+                    let position = Position {
+                        epoch,
+                        ..Position::default()
+                    };
                     let sample = gap_sample(stream, ids);
                     entry.tally.examples.insert(*reason, (position, sample));
                 }
             }
-            Note::Gap { stream, from, to, diff } => {
-                let name = StreamName { name: stream, is_list: style.stream_is_list };
+            Note::Gap {
+                stream,
+                from,
+                to,
+                diff,
+            } => {
+                let name = StreamName {
+                    name: stream,
+                    is_list: style.stream_is_list,
+                };
                 // Closings come before openings.
                 let page = if *diff < 0 { &mut *head } else { &mut *tail };
                 write_gap(epoch, *diff, &name, (*from, *to), page.of(Sink::Gaps));
@@ -87,7 +111,9 @@ pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut 
             Note::Final(guess) => {
                 let page = tail.of(Sink::Clean);
                 for id in guess.from..=guess.to {
-                    style.clean.write(&guess.stream, id, &guess.r#type, guess.time, page);
+                    style
+                        .clean
+                        .write(&guess.stream, id, &guess.r#type, guess.time, page);
                     page.push(b'\n');
                     entry.tally.clean_reconstructed += 1;
                 }
@@ -155,10 +181,18 @@ fn write_guess(
 
 /// A dead letter about gaps, as a report shows it.
 fn gap_sample(stream: &str, ids: Option<(i64, i64)>) -> Sample {
-    let place = if stream.is_empty() { String::new() } else { format!("stream {stream}") };
+    let place = if stream.is_empty() {
+        String::new()
+    } else {
+        format!("stream {stream}")
+    };
     let detail = match ids {
         Some((from, to)) => format!("ids {from} to {to} are missing"),
         None => "the stream's gaps together miss too many ids".to_owned(),
     };
-    Sample { place, detail, excerpt: String::new() }
+    Sample {
+        place,
+        detail,
+        excerpt: String::new(),
+    }
 }

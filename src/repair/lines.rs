@@ -105,12 +105,18 @@ impl Sources {
             head.extend_from_slice(b",\"offset\":");
             head
         });
-        Sources { heads: heads.collect(), labels }
+        Sources {
+            heads: heads.collect(),
+            labels,
+        }
     }
 
     /// `path:line`, for a person.
     pub fn describe(&self, place: Place) -> String {
-        let label = self.labels.get(place.partition as usize).map_or("", String::as_str);
+        let label = self
+            .labels
+            .get(place.partition as usize)
+            .map_or("", String::as_str);
         format!("{label}:{}", place.line)
     }
 

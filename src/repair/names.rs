@@ -55,7 +55,11 @@ pub struct LocalNames {
 impl LocalNames {
     /// A view of `shared`.
     pub fn new(shared: Names) -> Self {
-        LocalNames { shared, known: HashMap::default(), fresh: Vec::new() }
+        LocalNames {
+            shared,
+            known: HashMap::default(),
+            fresh: Vec::new(),
+        }
     }
 
     /// The number of `name`.

@@ -9,7 +9,7 @@ use super::names::LocalNames;
 use super::renumber::TypeCount;
 use super::spec::{Dataflow, FillType, Keep};
 use super::wiring::CopyUpdate;
-use crate::event::{DedupKey, Decoder, Fault, Reason};
+use crate::event::{Decoder, DedupKey, Fault, Reason};
 use crate::io::cutter::Part;
 use crate::operators::dedup::Sighted;
 use crate::operators::sightings::Sighting;
@@ -112,7 +112,13 @@ impl Reading {
             let record = part.record(at);
             if let Some(length) = record.oversize {
                 let detail = format!("{length} bytes, more than {}", self.max_record_bytes);
-                findings.push((index, Finding::Fault(Fault { reason: Reason::Oversize, detail })));
+                findings.push((
+                    index,
+                    Finding::Fault(Fault {
+                        reason: Reason::Oversize,
+                        detail,
+                    }),
+                ));
                 continue;
             }
             let event = match self.decoder.decode(record.bytes) {
@@ -140,7 +146,11 @@ impl Reading {
                 }
             }
             if self.needs.copies {
-                let position = Position { epoch: part.epoch, reader, index };
+                let position = Position {
+                    epoch: part.epoch,
+                    reader,
+                    index,
+                };
                 let mut key = Vec::new();
                 if self.clustered {
                     // Another process numbers streams otherwise: the key names it.
@@ -154,7 +164,8 @@ impl Reading {
                     key.extend_from_slice(event.key);
                 }
                 let number = if self.clustered { 0 } else { stream };
-                rows.copies.push((((number, key), Sighted { position, print }), part.epoch, 1));
+                rows.copies
+                    .push((((number, key), Sighted { position, print }), part.epoch, 1));
             }
             if self.needs.times {
                 while stretch.is_none_or(|(_, end)| end <= at) {
@@ -166,11 +177,22 @@ impl Reading {
                     times.push(time);
                 }
             }
-            rows.sightings.push(Sighting { stream, tag, id, time, print, reader, index });
+            rows.sightings.push(Sighting {
+                stream,
+                tag,
+                id,
+                time,
+                print,
+                reader,
+                index,
+            });
         }
         let counts = self.counts.drain();
-        let counts =
-            counts.map(|((stream, r#type), count)| TypeCount { stream, r#type, count });
+        let counts = counts.map(|((stream, r#type), count)| TypeCount {
+            stream,
+            r#type,
+            count,
+        });
         rows.types.extend(counts);
         findings
     }

@@ -47,8 +47,10 @@ pub struct TypeCount {
 }
 
 /// Rows and counts of one worker.
-type Read<'scope> =
-    (StreamVec<'scope, Epoch, Sighting<u32>>, StreamVec<'scope, Epoch, TypeCount>);
+type Read<'scope> = (
+    StreamVec<'scope, Epoch, Sighting<u32>>,
+    StreamVec<'scope, Epoch, TypeCount>,
+);
 
 /// What arrived for an epoch.
 #[derive(Default)]
@@ -96,7 +98,11 @@ pub fn renumber<'scope>(
             });
             let (mut rows, mut counts) = (row_output.activate(), count_output.activate());
             while let Some((_, due)) = waiting.pop_passed(frontiers) {
-                let Waiting { rows: mut these, types: mut those, fresh } = due.data;
+                let Waiting {
+                    rows: mut these,
+                    types: mut those,
+                    fresh,
+                } = due.data;
                 stream_numbers.learn(worker, &fresh);
                 type_numbers.learn(worker, &fresh);
                 for row in &mut these {
@@ -107,8 +113,11 @@ pub fn renumber<'scope>(
                     count.stream = stream_numbers.shared(count.stream);
                     count.r#type = type_numbers.shared(count.r#type);
                 }
-                rows.session(&due.capabilities[0]).give_iterator(these.into_iter());
-                counts.session(&due.capabilities[1]).give_iterator(those.into_iter());
+                rows.session(&due.capabilities[0])
+                    .give_iterator(these.into_iter());
+                counts
+                    .session(&due.capabilities[1])
+                    .give_iterator(those.into_iter());
             }
         }
     });
@@ -125,7 +134,11 @@ struct Numbers {
 
 impl Numbers {
     fn new(names: Names, is_type: bool) -> Self {
-        Numbers { names, is_type, shared: Vec::new() }
+        Numbers {
+            names,
+            is_type,
+            shared: Vec::new(),
+        }
     }
 
     /// Numbers the names that were first met in an epoch.
@@ -148,6 +161,9 @@ impl Numbers {
     ///
     /// A tag that is not in use is 0 and names nothing.
     fn shared(&self, number: u32) -> u32 {
-        self.shared.get(number as usize).copied().unwrap_or_default()
+        self.shared
+            .get(number as usize)
+            .copied()
+            .unwrap_or_default()
     }
 }

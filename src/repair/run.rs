@@ -55,7 +55,10 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
     let labels = inputs.iter().map(label_of).collect();
     let limits = EpochLimits {
         events: options.epoch_events,
-        age: options.epoch_ms.filter(|ms| *ms > 0).map(Duration::from_millis),
+        age: options
+            .epoch_ms
+            .filter(|ms| *ms > 0)
+            .map(Duration::from_millis),
         now: Some(clock::since_start),
     };
     let halt = Halt::new();
@@ -63,8 +66,14 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
         halt.on_signals()?;
     }
     let bar = progress_bar(&inputs, options);
-    let first_worker = options.cluster.as_ref().map_or(0, |c| c.process * options.workers);
-    let processes = options.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
+    let first_worker = options
+        .cluster
+        .as_ref()
+        .map_or(0, |c| c.process * options.workers);
+    let processes = options
+        .cluster
+        .as_ref()
+        .map_or(1, |cluster| cluster.addresses.len());
     let workers = (first_worker, options.workers, processes * options.workers);
     let next = open_in_turn(inputs, Arc::clone(&read_bytes));
     let cutter = SharedCutter::new(next, limits, dataflow.event.max_record_bytes, workers);
@@ -81,7 +90,11 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
         progress: bar.map(|bar| (bar, read_bytes)),
     };
     let report = job.execute()?;
-    if options.cluster.as_ref().is_none_or(|cluster| cluster.process == 0) {
+    if options
+        .cluster
+        .as_ref()
+        .is_none_or(|cluster| cluster.process == 0)
+    {
         let path = options.out.join("report.json");
         std::fs::write(&path, report.to_json() + "\n").map_err(|error| {
             Error::unavailable(format!("could not write \"{}\"", path.display())).with_source(error)
@@ -102,10 +115,16 @@ pub fn run_steps(dataflow: &Dataflow, steps: Vec<Step>, workers: usize) -> Resul
         vec![Output::writer(sink, Box::new(pages[number].clone()))]
     });
     let mut dataflow = dataflow.clone();
-    let line_sink = super::spec::SinkSpec { kind: SinkKind::Jsonl, annotate: true };
+    let line_sink = super::spec::SinkSpec {
+        kind: SinkKind::Jsonl,
+        annotate: true,
+    };
     dataflow.sinks.changes.get_or_insert(line_sink);
     dataflow.sinks.gaps.get_or_insert(line_sink);
-    let watermarks = steps.iter().map(|step| step.watermark.map(|time| time.0)).collect();
+    let watermarks = steps
+        .iter()
+        .map(|step| step.watermark.map(|time| time.0))
+        .collect();
     let records = steps.into_iter().map(|step| step.records).collect();
     let most = dataflow.event.max_record_bytes;
     let scratch = tempfile::tempdir().map_err(|error| {
@@ -125,7 +144,11 @@ pub fn run_steps(dataflow: &Dataflow, steps: Vec<Step>, workers: usize) -> Resul
     };
     job.execute()?;
     let [_, changes, dead, gaps] = pages.map(|page| page.take());
-    Ok(Outputs { changes, dead, gaps })
+    Ok(Outputs {
+        changes,
+        dead,
+        gaps,
+    })
 }
 
 /// All that the workers of a process need.
@@ -169,8 +192,11 @@ impl Job {
             worker: timely::WorkerConfig::default(),
         };
         let halt = self.halt.clone();
-        let workers_in_all =
-            self.workers * self.cluster.as_ref().map_or(1, |cluster| cluster.addresses.len());
+        let workers_in_all = self.workers
+            * self
+                .cluster
+                .as_ref()
+                .map_or(1, |cluster| cluster.addresses.len());
         let names = (Names::default(), Names::default());
         let job = Arc::new(self);
         let for_workers = Arc::clone(&job);
@@ -197,11 +223,7 @@ impl Job {
     }
 
     /// The life of one worker.
-    fn work(
-        &self,
-        worker: &mut timely::worker::Worker,
-        (streams, types): (Names, Names),
-    ) -> Done {
+    fn work(&self, worker: &mut timely::worker::Worker, (streams, types): (Names, Names)) -> Done {
         let index = worker.index();
         let peers = worker.peers() as u32;
         let event = &self.dataflow.event;
@@ -226,7 +248,11 @@ impl Job {
         });
         let clustered = self.cluster.is_some();
         // Between processes every worker keeps the numbering that all share.
-        let shared = if clustered { Default::default() } else { (streams.clone(), types.clone()) };
+        let shared = if clustered {
+            Default::default()
+        } else {
+            (streams.clone(), types.clone())
+        };
         let plan = Plan {
             dataflow: self.dataflow.clone(),
             ledger: ledger::Style {
@@ -246,8 +272,14 @@ impl Job {
             clustered,
         );
         let office_of_feeder = Rc::clone(&office);
-        let feeder =
-            Feeder { index, peers, clustered, inputs, reading, office: office_of_feeder };
+        let feeder = Feeder {
+            index,
+            peers,
+            clustered,
+            inputs,
+            reading,
+            office: office_of_feeder,
+        };
         let mut done = self.feed(worker, feeder);
         if let Some((bar, _)) = &self.progress
             && index == 0
@@ -331,13 +363,25 @@ impl Feeder {
         let mut rows = Rows::default();
         let findings = self.reading.read(&part, reader, &mut rows);
         let inputs = &mut self.inputs;
-        let names = [(false, &mut self.reading.streams), (true, &mut self.reading.types)];
+        let names = [
+            (false, &mut self.reading.streams),
+            (true, &mut self.reading.types),
+        ];
         for (is_type, names) in names {
             for (number, name) in names.take_fresh() {
                 if self.clustered {
                     let name = name.into_string();
-                    let fresh = Fresh { from: reader, to: 0, is_type, number, name };
-                    let told = (0..self.peers).map(|to| Fresh { to, ..fresh.clone() });
+                    let fresh = Fresh {
+                        from: reader,
+                        to: 0,
+                        is_type,
+                        number,
+                        name,
+                    };
+                    let told = (0..self.peers).map(|to| Fresh {
+                        to,
+                        ..fresh.clone()
+                    });
                     told.for_each(|fresh| inputs.names.send(fresh));
                 }
             }
@@ -346,10 +390,21 @@ impl Feeder {
         inputs.copies.send_batch(&mut rows.copies);
         inputs.types.send_batch(&mut rows.types);
         if !rows.times.is_empty() || !part.ended.is_empty() {
-            let ended = if part.worker == 0 { part.ended.clone() } else { Vec::new() };
-            inputs.times.send(Times { reader, times: rows.times, ended });
+            let ended = if part.worker == 0 {
+                part.ended.clone()
+            } else {
+                Vec::new()
+            };
+            inputs.times.send(Times {
+                reader,
+                times: rows.times,
+                ended,
+            });
         }
-        inputs.ticks.send(Tick { last: part.last, watermark });
+        inputs.ticks.send(Tick {
+            last: part.last,
+            watermark,
+        });
         self.office.desk.borrow_mut().lay_down(part, findings);
         inputs.advance_to(epoch + 1);
     }
@@ -364,16 +419,18 @@ fn report(done: Done, workers: usize, elapsed_s: f64) -> Report {
         .filter(|(_, count)| **count > 0)
         .map(|(reason, count)| (*reason, *count as u64))
         .collect();
-    let examples = totals.examples.into_iter().filter(|(reason, _)| dead.contains_key(reason)).map(
-        |(reason, (_, sample))| {
+    let examples = totals
+        .examples
+        .into_iter()
+        .filter(|(reason, _)| dead.contains_key(reason))
+        .map(|(reason, (_, sample))| {
             let example = Example {
                 place: sample.place,
                 detail: sample.detail,
                 excerpt: sample.excerpt,
             };
             (reason, example)
-        },
-    );
+        });
     Report {
         read: totals.read,
         kept: totals.seats.max(0) as u64,
@@ -407,7 +464,10 @@ fn check_cluster(dataflow: &Dataflow, options: &RunOptions, inputs: &[InputSpec]
     }
     if dataflow.sinks.uses_stdout() {
         let hint = "use kind = \"jsonl\", and an output folder that all of them can write to";
-        return refuse("several processes cannot write to one standard output", hint);
+        return refuse(
+            "several processes cannot write to one standard output",
+            hint,
+        );
     }
     Ok(())
 }
@@ -419,10 +479,16 @@ fn open_outputs(
     inputs: &[InputSpec],
 ) -> Result<[Vec<Output>; 4]> {
     let out = &options.out;
-    let fresh = options.cluster.as_ref().is_none_or(|cluster| cluster.process == 0);
+    let fresh = options
+        .cluster
+        .as_ref()
+        .is_none_or(|cluster| cluster.process == 0);
     std::fs::create_dir_all(out).map_err(|error| {
-        Error::usage(format!("could not create the output folder \"{}\"", out.display()))
-            .with_source(error)
+        Error::usage(format!(
+            "could not create the output folder \"{}\"",
+            out.display()
+        ))
+        .with_source(error)
     })?;
     let sinks = &dataflow.sinks;
     let kind = |sink: Sink| match sink {
@@ -431,7 +497,11 @@ fn open_outputs(
         Sink::Dead => Some(sinks.dead.kind),
         Sink::Gaps => sinks.gaps.map(|spec| spec.kind),
     };
-    for name in Sink::ALL.map(Sink::file_name).into_iter().chain(["report.json"]) {
+    for name in Sink::ALL
+        .map(Sink::file_name)
+        .into_iter()
+        .chain(["report.json"])
+    {
         refuse_input(&out.join(name), inputs)?;
     }
     let mut outputs: [Vec<Output>; 4] = Default::default();
@@ -456,7 +526,9 @@ fn open_outputs(
 
 /// Refuses to write over an input.
 fn refuse_input(output: &Path, inputs: &[InputSpec]) -> Result<()> {
-    let Ok(output_is) = output.canonicalize() else { return Ok(()) };
+    let Ok(output_is) = output.canonicalize() else {
+        return Ok(());
+    };
     let is_input = inputs.iter().any(|input| match input {
         InputSpec::Path(path) => path.canonicalize().is_ok_and(|path| path == output_is),
         InputSpec::Stdin => false,
@@ -464,7 +536,10 @@ fn refuse_input(output: &Path, inputs: &[InputSpec]) -> Result<()> {
     if !is_input {
         return Ok(());
     }
-    let message = format!("the run would write over its own input \"{}\"", output.display());
+    let message = format!(
+        "the run would write over its own input \"{}\"",
+        output.display()
+    );
     Err(Error::usage(message).with_hint("choose another output folder with --out DIR"))
 }
 
@@ -528,7 +603,10 @@ impl Page {
 
 impl Write for Page {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -198,7 +198,10 @@ impl Sinks {
     /// Whether one of them writes to standard output.
     pub fn uses_stdout(&self) -> bool {
         let sinks = [Some(self.clean), self.changes, Some(self.dead), self.gaps];
-        sinks.into_iter().flatten().any(|sink| sink.kind == SinkKind::Stdout)
+        sinks
+            .into_iter()
+            .flatten()
+            .any(|sink| sink.kind == SinkKind::Stdout)
     }
 }
 

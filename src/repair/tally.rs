@@ -66,7 +66,10 @@ impl Tally {
         self.gaps_open += more.gaps_open;
         self.gaps_missing += more.gaps_missing;
         for (reason, example) in &more.examples {
-            let earliest = self.examples.entry(*reason).or_insert_with(|| example.clone());
+            let earliest = self
+                .examples
+                .entry(*reason)
+                .or_insert_with(|| example.clone());
             if example.0 < earliest.0 {
                 *earliest = example.clone();
             }
@@ -80,7 +83,10 @@ impl Tally {
 
     /// Dead letters about records.
     fn dead_records(&self) -> i64 {
-        let about_records = self.dead.iter().filter(|(reason, _)| reason.is_about_record());
+        let about_records = self
+            .dead
+            .iter()
+            .filter(|(reason, _)| reason.is_about_record());
         about_records.map(|(_, count)| count).sum()
     }
 
@@ -93,8 +99,10 @@ impl Tally {
     /// `Internal`, naming the counts that do not agree.
     pub fn check(&self, streamed: bool, changelog: bool, ended: bool) -> Result<()> {
         let fail = |what: &str, left: i64, right: i64| {
-            Err(Error::internal(format!("conservation is broken: {what}: {left} is not {right}"))
-                .with_hint("this is a bug in amend; please report it with the input"))
+            Err(Error::internal(format!(
+                "conservation is broken: {what}: {left} is not {right}"
+            ))
+            .with_hint("this is a bug in amend; please report it with the input"))
         };
         let accounted = self.seats + self.dead_records();
         if self.read as i64 != accounted {

@@ -19,8 +19,8 @@ use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::generic::{Operator, OutputBuilder};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::{Operator, OutputBuilder};
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, Input, Probe};
@@ -129,13 +129,20 @@ pub fn build(scope: Scope<'_, Epoch>, plan: &Plan, office: &Rc<Office>) -> Input
         (rows, types)
     };
 
-    let config = Config { verdicts: !needs.copies, tags: needs.tags, witnesses: needs.times };
+    let config = Config {
+        verdicts: !needs.copies,
+        tags: needs.tags,
+        witnesses: needs.times,
+    };
     let by_group = |stream, group| mix(u64::from(stream) ^ mix(group as u64));
     let sighted = sightings(rows, config, by_group);
     let (verdicts, kept) = if needs.copies {
         judge_copies(copies, dataflow.keep)
     } else {
-        (stamp(sighted.verdicts), stamp(sighted.kept.map(|count| count as i64)))
+        (
+            stamp(sighted.verdicts),
+            stamp(sighted.kept.map(|count| count as i64)),
+        )
     };
 
     let by_stream = |stream| mix(u64::from(stream));
@@ -144,11 +151,21 @@ pub fn build(scope: Scope<'_, Epoch>, plan: &Plan, office: &Rc<Office>) -> Input
     let filler = Filler::new(
         dataflow.gaps.clone(),
         dataflow.event.timestamp_format,
-        Wanted { guesses: office.changelog, gaps: dataflow.sinks.gaps.is_some() },
+        Wanted {
+            guesses: office.changelog,
+            gaps: dataflow.sinks.gaps.is_some(),
+        },
         (plan.streams.clone(), plan.types.clone()),
     );
-    let notes =
-        fill(filler, by_stream, ticks.clone(), gaps.inner, types, sighted.witnesses, watermarks);
+    let notes = fill(
+        filler,
+        by_stream,
+        ticks.clone(),
+        gaps.inner,
+        types,
+        sighted.witnesses,
+        watermarks,
+    );
 
     let (slips, desk_sizes) = desk(ticks.clone(), verdicts, office);
     let ledger_sizes = keep_ledger(&plan.ledger, ticks.clone(), slips, notes, kept, office);
@@ -175,9 +192,7 @@ fn mix(hash: u64) -> u64 {
 type Given = (Epoch, Verdict);
 
 /// Pairs data with their epoch.
-fn stamp<D: Clone + 'static>(
-    data: StreamVec<'_, Epoch, D>,
-) -> StreamVec<'_, Epoch, (Epoch, D)> {
+fn stamp<D: Clone + 'static>(data: StreamVec<'_, Epoch, D>) -> StreamVec<'_, Epoch, (Epoch, D)> {
     data.unary(Pipeline, "Stamp", |_, _| {
         move |input, output| {
             input.for_each(|capability, data| {
@@ -194,7 +209,10 @@ fn stamp<D: Clone + 'static>(
 fn judge_copies<'scope>(
     copies: StreamVec<'scope, Epoch, CopyUpdate>,
     keep: Keep,
-) -> (StreamVec<'scope, Epoch, Given>, StreamVec<'scope, Epoch, (Epoch, i64)>) {
+) -> (
+    StreamVec<'scope, Epoch, Given>,
+    StreamVec<'scope, Epoch, (Epoch, i64)>,
+) {
     let keep = match keep {
         Keep::First => dedup::Keep::First,
         Keep::Last => dedup::Keep::Last,
@@ -206,7 +224,12 @@ fn judge_copies<'scope>(
     let verdicts = judged.flat_map(|((position, label, open), epoch, diff)| {
         // A record that is kept for good in its own epoch needs no word.
         let plain = label == Label::Kept && !open && position.epoch == epoch;
-        let verdict = Verdict { position, label, open, diff: diff as i8 };
+        let verdict = Verdict {
+            position,
+            label,
+            open,
+            diff: diff as i8,
+        };
         (!plain).then_some((epoch, verdict))
     });
     (verdicts, kept)
@@ -285,12 +308,15 @@ fn fill<'scope>(
     let mut builder = OperatorBuilder::new("Fill".to_owned(), ticks.scope());
     let mut ticks = builder.new_input(ticks, Pipeline);
     let mut gaps = builder.new_input(gaps, Pipeline);
-    let mut types = builder
-        .new_input(types, Exchange::new(move |count: &TypeCount| route(count.stream)));
-    let mut witnesses = builder
-        .new_input(witnesses, Exchange::new(move |seen: &(u32, i64, i64)| route(seen.0)));
-    let mut watermarks =
-        builder.new_input(watermarks, Exchange::new(|told: &(u64, i64)| told.0));
+    let mut types = builder.new_input(
+        types,
+        Exchange::new(move |count: &TypeCount| route(count.stream)),
+    );
+    let mut witnesses = builder.new_input(
+        witnesses,
+        Exchange::new(move |seen: &(u32, i64, i64)| route(seen.0)),
+    );
+    let mut watermarks = builder.new_input(watermarks, Exchange::new(|told: &(u64, i64)| told.0));
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
     builder.build(move |_| {
@@ -333,7 +359,9 @@ fn fill<'scope>(
             let mut output = output.activate();
             while let Some((_, due)) = waiting.pop_passed(frontiers) {
                 filler.apply(due.data.epoch, &mut notes);
-                output.session(&due.capabilities[0]).give_iterator(notes.drain(..));
+                output
+                    .session(&due.capabilities[0])
+                    .give_iterator(notes.drain(..));
             }
         }
     });
@@ -352,7 +380,10 @@ fn desk<'scope>(
     ticks: StreamVec<'scope, Epoch, Tick>,
     verdicts: StreamVec<'scope, Epoch, Given>,
     office: &Rc<Office>,
-) -> (StreamVec<'scope, Epoch, Slip>, StreamVec<'scope, Epoch, (u64, Sizes)>) {
+) -> (
+    StreamVec<'scope, Epoch, Slip>,
+    StreamVec<'scope, Epoch, (u64, Sizes)>,
+) {
     let mut builder = OperatorBuilder::new("Desk".to_owned(), ticks.scope());
     let mut ticks = builder.new_input(ticks, Pipeline);
     let to_reader = Exchange::new(|given: &Given| u64::from(given.1.position.reader));
@@ -393,7 +424,9 @@ fn desk<'scope>(
                 let section = Section::Part(office.worker);
                 let mut size = office.submit(epoch, section, written.pages, written.tally);
                 size.closing = closing;
-                slips.session(&due.capabilities[0]).give_iterator(written.slips.into_iter());
+                slips
+                    .session(&due.capabilities[0])
+                    .give_iterator(written.slips.into_iter());
                 let told = (0..u64::from(office.workers)).map(|worker| (worker, size.clone()));
                 sizes.session(&due.capabilities[1]).give_iterator(told);
             }
@@ -455,7 +488,11 @@ fn keep_ledger<'scope>(
                 if office.worker != 0 {
                     continue;
                 }
-                let LedgerEpoch { mut slips, mut notes, kept } = due.data;
+                let LedgerEpoch {
+                    mut slips,
+                    mut notes,
+                    kept,
+                } = due.data;
                 let mut entry = ledger::write_entry(&style, epoch, &mut slips, &mut notes);
                 entry.tally.seats = kept;
                 let head = office.submit(epoch, Section::Head, entry.head, entry.tally);

@@ -1,8 +1,10 @@
 //! What tests of dataflows are written with, ours and those of users.
 //!
 //! [`scenario`] reads scenario files and runs them; [`expect`] compares what was expected with
-//! what came. `amend test` prints what they find.
+//! what came. `amend test` prints what they find. [`workload`] makes
+//! streams of events with known damage, for benches and tests.
 
 pub mod expect;
 pub mod scenario;
+pub mod workload;
 mod yaml;

@@ -78,7 +78,9 @@ impl<S: Copy + Ord> Blocks<S> {
         each(self.times[entry], self.prints[entry]);
         if !self.further.is_empty() {
             let (stream, _) = self.keys[index];
-            let from = self.further.partition_point(|f| (f.stream, f.id) < (stream, id));
+            let from = self
+                .further
+                .partition_point(|f| (f.stream, f.id) < (stream, id));
             for more in &self.further[from..] {
                 if (more.stream, more.id) != (stream, id) {
                     break;
@@ -117,7 +119,10 @@ pub struct BlocksBuilder<S> {
 
 impl<S> Default for BlocksBuilder<S> {
     fn default() -> Self {
-        BlocksBuilder { blocks: Blocks::default(), last: None }
+        BlocksBuilder {
+            blocks: Blocks::default(),
+            last: None,
+        }
     }
 }
 
@@ -127,7 +132,12 @@ impl<S: Copy + Ord> BlocksBuilder<S> {
     pub fn push(&mut self, stream: S, id: i64, time: i64, print: u64) {
         debug_assert!(self.last.is_none_or(|last| last <= (stream, id)));
         if self.last == Some((stream, id)) {
-            self.blocks.further.push(Further { stream, id, time, print });
+            self.blocks.further.push(Further {
+                stream,
+                id,
+                time,
+                print,
+            });
             return;
         }
         self.last = Some((stream, id));
@@ -150,7 +160,12 @@ impl<S: Copy + Ord> BlocksBuilder<S> {
         if blocks.times.is_empty() {
             return None;
         }
-        debug_assert!(blocks.masks.iter().all(|mask| mask.count_ones() <= BLOCK_IDS));
+        debug_assert!(
+            blocks
+                .masks
+                .iter()
+                .all(|mask| mask.count_ones() <= BLOCK_IDS)
+        );
         blocks.shrink();
         Some(blocks)
     }

@@ -36,7 +36,11 @@ impl<S: Copy + Ord> Finder<S> {
         for (batch, blocks) in self.batches.iter().enumerate().rev() {
             let mut index = gallop(&blocks.keys, self.next[batch], &(stream, from));
             self.next[batch] = index;
-            while blocks.keys.get(index).is_some_and(|key| key.0 == stream && key.1 <= to) {
+            while blocks
+                .keys
+                .get(index)
+                .is_some_and(|key| key.0 == stream && key.1 <= to)
+            {
                 found.push(Found { batch, index });
                 index += 1;
             }
@@ -55,7 +59,9 @@ impl<S: Copy + Ord> Finder<S> {
         let mut print = None;
         for &place in found {
             let blocks = &self.batches[place.batch];
-            if blocks.keys[place.index].1 == block_of(id) && blocks.mask(place.index) & bit_of(id) != 0 {
+            if blocks.keys[place.index].1 == block_of(id)
+                && blocks.mask(place.index) & bit_of(id) != 0
+            {
                 blocks.for_each_time(place.index, id, |seen, its_print| {
                     if seen == time && print.is_none() {
                         print = Some(its_print);

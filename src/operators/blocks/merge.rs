@@ -25,9 +25,15 @@ pub struct BlocksMerger<S> {
 impl<S: Copy + Ord + 'static> Merger<Blocks<S>> for BlocksMerger<S> {
     fn new(source1: &Blocks<S>, source2: &Blocks<S>, _compaction: AntichainRef<'_, Epoch>) -> Self {
         let mut merged = Blocks::default();
-        merged.keys.reserve(source1.keys.len().max(source2.keys.len()));
-        merged.times.reserve_exact(source1.times.len() + source2.times.len());
-        merged.prints.reserve_exact(source1.prints.len() + source2.prints.len());
+        merged
+            .keys
+            .reserve(source1.keys.len().max(source2.keys.len()));
+        merged
+            .times
+            .reserve_exact(source1.times.len() + source2.times.len());
+        merged
+            .prints
+            .reserve_exact(source1.prints.len() + source2.prints.len());
         BlocksMerger {
             merged,
             block1: 0,
@@ -51,11 +57,13 @@ impl<S: Copy + Ord + 'static> Merger<Blocks<S>> for BlocksMerger<S> {
                     self.block2 += 1;
                 }
                 (Some(key1), key2) if key2.is_none_or(|key2| key1 < key2) => {
-                    self.merged.copy_block(source1, self.block1, &mut self.further1);
+                    self.merged
+                        .copy_block(source1, self.block1, &mut self.further1);
                     self.block1 += 1;
                 }
                 _ => {
-                    self.merged.copy_block(source2, self.block2, &mut self.further2);
+                    self.merged
+                        .copy_block(source2, self.block2, &mut self.further2);
                     self.block2 += 1;
                 }
             }
@@ -93,7 +101,10 @@ impl<S: Copy + Ord> BlocksMerger<S> {
                     take_further(source1, &mut self.further1, stream, id, times);
                     let mut index = later;
                     while index < times.len() {
-                        if times[..later].iter().any(|(time, _)| *time == times[index].0) {
+                        if times[..later]
+                            .iter()
+                            .any(|(time, _)| *time == times[index].0)
+                        {
                             times.swap_remove(index);
                         } else {
                             index += 1;
@@ -103,7 +114,12 @@ impl<S: Copy + Ord> BlocksMerger<S> {
                     merged.times.push(times[0].0);
                     merged.prints.push(times[0].1);
                     for &(time, print) in &times[1..] {
-                        merged.further.push(Further { stream, id, time, print });
+                        merged.further.push(Further {
+                            stream,
+                            id,
+                            time,
+                            print,
+                        });
                     }
                     entry1 += 1;
                     entry2 += 1;
@@ -136,7 +152,11 @@ fn take_further<S: Copy + Ord>(
     id: i64,
     times: &mut Vec<(i64, u64)>,
 ) {
-    while let Some(more) = source.further.get(*next).filter(|f| (f.stream, f.id) == (stream, id)) {
+    while let Some(more) = source
+        .further
+        .get(*next)
+        .filter(|f| (f.stream, f.id) == (stream, id))
+    {
         times.push((more.time, more.print));
         *next += 1;
     }
@@ -150,7 +170,11 @@ fn pass_further<S: Copy + Ord>(
     id: i64,
     further: &mut Vec<Further<S>>,
 ) {
-    while let Some(more) = source.further.get(*next).filter(|f| (f.stream, f.id) == (stream, id)) {
+    while let Some(more) = source
+        .further
+        .get(*next)
+        .filter(|f| (f.stream, f.id) == (stream, id))
+    {
         further.push(*more);
         *next += 1;
     }
@@ -212,7 +236,9 @@ mod tests {
     fn oracle_merge_is_union_and_later_counts() {
         let mut state = 7_u64;
         let mut random = move |below: u64| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             (state >> 33) % below
         };
         for _ in 0..300 {
