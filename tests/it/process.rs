@@ -99,6 +99,7 @@ pub(crate) fn wait(mut child: Child) -> Ended {
                 waited += tick;
                 if waited > LIMIT {
                     let _ = child.kill();
+                    let _ = child.wait();
                     panic!("still running after {LIMIT:?}");
                 }
                 continue;

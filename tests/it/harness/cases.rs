@@ -41,12 +41,14 @@ fn fake(case: &Case, model: &Model) -> Output {
                 "{{\"epoch\":{epoch},\"op\":\"{op}\",\"origin\":\"{origin}\",\"event\":{event}}}\n"
             ));
         };
-        for row in old.iter().filter(|row| !new.contains(row)) {
+        let old_rows: BTreeSet<_> = old.iter().collect();
+        let new_rows: BTreeSet<_> = new.iter().collect();
+        for row in old.iter().filter(|row| !new_rows.contains(row)) {
             retractions += 1;
             change("retract", row);
         }
         new.iter()
-            .filter(|row| !old.contains(row))
+            .filter(|row| !old_rows.contains(row))
             .for_each(|row| change("insert", row));
         for letter in before.letters.difference(&answer.letters) {
             out.dead
