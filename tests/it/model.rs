@@ -821,7 +821,7 @@ impl Model {
     }
 
     /// The watermark in force in each epoch of `size` records; it follows from earlier epochs.
-    fn watermarks(&self, size: usize) -> Vec<Option<i128>> {
+    pub(crate) fn watermarks(&self, size: usize) -> Vec<Option<i128>> {
         let epochs = self.records.len().div_ceil(size);
         let mut watermark: Option<i128> = None;
         let mut out = Vec::new();

@@ -4,12 +4,14 @@
 //! A failure prints the smallest input that still fails and the seed: `AMEND_SEED=n` runs that seed
 //! alone, `AMEND_ROUNDS=n` n times as many seeds as usual.
 
+use std::collections::BTreeSet;
+
 use crate::harness::{Case, Plan};
-use crate::model::{Config, Fill, Format, Keep, StreamField};
+use crate::model::{Config, Fill, Format, Keep, Model, StreamField};
 use crate::workload::{self, Knobs, Random};
 
 /// Seeds of a test, unless `AMEND_ROUNDS` asks for more.
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 10;
 
 /// How often a failing input is run again to make it smaller.
 const SHRINK_RUNS: usize = 400;
@@ -473,32 +475,101 @@ fn oracle_grace() {
     );
 }
 
-#[test]
-fn oracle_watermark_and_bad_clocks() {
+/// Long files with clocks that are wrong and clocks that leap.
+fn clocks() -> (Config, Knobs) {
     let knobs = Knobs {
         events: 420,
         streams: 2,
+        files: 1,
         lost: 15,
         late: 3,
         displacement: 8,
-        bad_clock: 3,
+        bad_clock: 2,
         leaps: 1,
         ..Knobs::default()
     };
+    (
+        Config {
+            grace_ms: 20_000,
+            max_ahead_ms: 3_600_000,
+            ..streams()
+        },
+        knobs,
+    )
+}
+
+#[test]
+fn oracle_watermark_and_bad_clocks() {
+    let (config, knobs) = clocks();
+    let cuts = [Some(3), Some(20), Some(60), None];
+    oracle_with(6, &cuts, config.clone(), knobs.clone());
+    oracle_with(4, &cuts, config, Knobs { files: 2, ..knobs });
+}
+
+#[test]
+fn workload_makes_the_watermark_wait_and_follow() {
+    let (config, knobs) = clocks();
+    let (mut waits, mut follows) = (0, 0);
+    for seed in 0..12 {
+        let files = workload::files(&mut Random::new(seed), &config, &knobs);
+        let mark = |config: &Config| {
+            let marks = Model::new(config, &files).watermarks(20);
+            marks
+                .iter()
+                .map(|mark| mark.unwrap_or(0))
+                .collect::<Vec<_>>()
+        };
+        let marks = mark(&config);
+        let credulous = mark(&Config {
+            max_ahead_ms: i64::MAX / 1000,
+            ..config.clone()
+        });
+        waits += usize::from(marks.iter().zip(&credulous).any(|(a, b)| a < b));
+        let step = i128::from(config.max_ahead_ms) * 1000;
+        follows += usize::from(marks.windows(2).skip(6).any(|two| two[1] > two[0] + step));
+    }
+    assert!(waits > 6 && follows > 3, "{waits} {follows}");
+}
+
+#[test]
+fn workload_withdraws_every_kind_of_letter() {
+    let knobs = Knobs {
+        lost: 30,
+        late: 30,
+        copied: 30,
+        invalid: 30,
+        jumps: 10,
+        ..Knobs::default()
+    };
+    let knobs = Knobs { jump: 4, ..knobs };
     let config = Config {
-        grace_ms: 20_000,
-        max_ahead_ms: 3_600_000,
+        keep: Keep::Last,
+        max_width: 3,
+        max_missing: 4,
         ..streams()
     };
-    let cuts = [Some(1), Some(7), Some(60), None];
-    oracle_with(
-        5,
-        &cuts,
-        config.clone(),
-        Knobs {
-            files: 1,
-            ..knobs.clone()
-        },
+    let mut withdrawn = BTreeSet::new();
+    let mut filled = 0;
+    for seed in 0..10 {
+        let files = workload::files(&mut Random::new(seed), &config, &knobs);
+        let model = Model::new(&config, &files);
+        let answers = model.answers(1);
+        filled += model.filled_ids(1, &answers);
+        for two in answers.windows(2) {
+            let gone = two[0].letters.difference(&two[1].letters);
+            withdrawn.extend(gone.map(|letter| letter.reason.clone()));
+        }
+    }
+    let all = [
+        "conflict",
+        "duplicate",
+        "gap-too-wide",
+        "invalid",
+        "sequence-too-sparse",
+    ];
+    assert_eq!(
+        withdrawn.iter().map(String::as_str).collect::<Vec<_>>(),
+        all
     );
-    oracle_with(3, &cuts, config, knobs);
+    assert!(filled > 10, "{filled}");
 }
