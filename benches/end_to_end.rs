@@ -5,6 +5,8 @@
 //! that drifts drifts for all. Without `--bench` (as under `cargo test --benches`) it runs once on
 //! a small input, to show that it works.
 
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -207,7 +207,7 @@ impl Desk {
     ) -> Result<()> {
         let record = part.record(index);
         match *exception {
-            Exception::Fault(ref fault) => {
+            Exception::Fault(fault) => {
                 let place = part.place(index);
                 let (reason, detail) = (fault.reason, fault.detail.as_str());
                 let letter = Letter {

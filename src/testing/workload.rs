@@ -88,7 +88,7 @@ impl Workload {
                 line,
                 "{{\"event_id\":{id},\"stream\":\"tenant-{stream:04}\",\"type\":\"{}\",\
                  \"timestamp\":\"2025-02-{:02}T{:02}:{:02}:{:02}\",\"valid\":true}}",
-                TYPES[(random.next() >> 33) as usize % TYPES.len()],
+                TYPES[(random.draw() >> 33) as usize % TYPES.len()],
                 9 + second / 86_400 % 19,
                 second / 3600 % 24,
                 second / 60 % 60,
@@ -119,7 +119,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -129,11 +129,11 @@ impl Random {
 
     /// A number below `limit`, which is not 0.
     pub fn below(&mut self, limit: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(limit)) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(limit)) >> 64) as u64
     }
 
     /// True with this probability.
     pub fn chance(&mut self, probability: f64) -> bool {
-        ((self.next() >> 11) as f64) < probability * (1_u64 << 53) as f64
+        ((self.draw() >> 11) as f64) < probability * (1_u64 << 53) as f64
     }
 }
