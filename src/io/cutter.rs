@@ -214,7 +214,22 @@ pub enum Poll {
 /// Cuts the inputs for all workers of a process.
 #[derive(Clone)]
 pub struct SharedCutter {
+    /// Held while an epoch is cut.
     cutter: Arc<Mutex<Cutter>>,
+    /// Held only to take something: nobody waits here for an input.
+    shelf: Arc<Mutex<Shelf>>,
+    /// The workers of this process, and of all processes.
+    local_workers: usize,
+    all_workers: usize,
+}
+
+/// What lies ready for the workers of a process.
+#[derive(Default)]
+struct Shelf {
+    cut: VecDeque<CutEpoch>,
+    /// Buffers to be used again.
+    pool: Vec<EpochBuffer>,
+    stop: bool,
 }
 
 impl std::fmt::Debug for SharedCutter {
@@ -224,13 +239,12 @@ impl std::fmt::Debug for SharedCutter {
 }
 
 impl SharedCutter {
-    /// Cuts what `inputs` opens. Workers `first_worker..first_worker + local_workers` of
-    /// `all_workers` take their parts here.
+    /// Cuts what `inputs` opens, for `local_workers` of `all_workers`.
     pub fn new(
         inputs: NextInput,
         limits: EpochLimits,
         max_record_bytes: usize,
-        (first_worker, local_workers, all_workers): (usize, usize, usize),
+        (local_workers, all_workers): (usize, usize),
     ) -> Self {
         let cutter = Cutter {
             inputs,
@@ -242,67 +256,54 @@ impl SharedCutter {
             building: EpochBuffer::default(),
             ended: Vec::new(),
             first_record_at: None,
-            cut: VecDeque::new(),
             next_epoch: 0,
             over: false,
-            first_worker,
-            local_workers,
-            all_workers,
-            pool: Vec::new(),
-            stop: false,
+            failed: None,
         };
         SharedCutter {
             cutter: Arc::new(Mutex::new(cutter)),
+            shelf: Arc::default(),
+            local_workers,
+            all_workers,
         }
     }
 
     /// Hands out `epochs`, which are not read from anywhere: an epoch of records each. After them
     /// the input stops, but does not end.
     pub fn scripted(epochs: Vec<Vec<Vec<u8>>>, max_record_bytes: usize, workers: usize) -> Self {
-        let none = Box::new(|| None);
         let limits = EpochLimits::default();
-        let shared = Self::new(none, limits, max_record_bytes, (0, workers, workers));
-        shared.with(|cutter| {
-            let mut line = 1;
-            let mut offset = 0;
-            for records in epochs {
-                let mut buffer = EpochBuffer::default();
-                for record in records.iter().filter(|record| !is_blank(record)) {
-                    let start = buffer.bytes.len();
-                    let at = buffer.records.len();
-                    if record.len() > max_record_bytes {
-                        buffer.oversize.push((at, record.len() as u64));
-                    }
-                    let kept = &record[..record.len().min(max_record_bytes)];
-                    buffer.bytes.extend_from_slice(kept);
-                    buffer.bytes.push(b'\n');
-                    buffer.records.push(Span {
-                        start,
-                        length: kept.len(),
-                    });
-                    let first_record = at;
-                    let partition = 0;
-                    buffer.segments.push(Segment {
-                        first_record,
-                        partition,
-                        start,
-                        offset,
-                        line,
-                    });
-                    offset += record.len() as u64 + 1;
-                    line += 1;
+        let shared = Self::new(Box::new(|| None), limits, max_record_bytes, (workers, workers));
+        let mut cutter = lock(&shared.cutter);
+        let mut shelf = lock(&shared.shelf);
+        let (mut line, mut offset) = (1, 0);
+        for records in epochs {
+            let mut buffer = EpochBuffer::default();
+            for record in records.iter().filter(|record| !is_blank(record)) {
+                let start = buffer.bytes.len();
+                let first_record = buffer.records.len();
+                if record.len() > max_record_bytes {
+                    buffer.oversize.push((first_record, record.len() as u64));
                 }
-                cutter.cut.push_back(CutEpoch {
-                    epoch: cutter.next_epoch,
-                    last: false,
-                    ended: Vec::new(),
-                    buffer: Arc::new(buffer),
-                    to_take: workers,
-                });
-                cutter.next_epoch += 1;
+                let kept = &record[..record.len().min(max_record_bytes)];
+                buffer.bytes.extend_from_slice(kept);
+                buffer.bytes.push(b'\n');
+                buffer.records.push(Span { start, length: kept.len() });
+                let partition = 0;
+                buffer.segments.push(Segment { first_record, partition, start, offset, line });
+                offset += record.len() as u64 + 1;
+                line += 1;
             }
-            cutter.over = true;
-        });
+            shelf.cut.push_back(CutEpoch {
+                epoch: cutter.next_epoch,
+                last: false,
+                ended: Vec::new(),
+                buffer: Arc::new(buffer),
+                to_take: workers,
+            });
+            cutter.next_epoch += 1;
+        }
+        cutter.over = true;
+        drop((cutter, shelf));
         shared
     }
 
@@ -313,32 +314,98 @@ impl SharedCutter {
     /// # Errors
     /// Where an input cannot be opened or read.
     pub fn take(&self, worker: usize, epoch: Epoch, idle: bool) -> Result<Poll> {
-        self.with(|cutter| cutter.take(worker, epoch, idle))
+        if let Some(part) = self.take_cut(worker, epoch) {
+            // Whoever has time cuts ahead, so that nobody needs to wait for the next epoch.
+            if let Ok(mut cutter) = self.cutter.try_lock()
+                && cutter.next_epoch == epoch + 1
+            {
+                self.cut(&mut cutter, false);
+            }
+            return Ok(Poll::Part(part));
+        }
+        let mut cutter = lock(&self.cutter);
+        // Another worker may have cut it while this one waited.
+        while cutter.next_epoch <= epoch {
+            if let Some(error) = cutter.failed.take() {
+                return Err(error);
+            }
+            if cutter.over || lock(&self.shelf).stop {
+                return Ok(Poll::End);
+            }
+            if !self.cut(&mut cutter, idle) && cutter.failed.is_none() {
+                return Ok(Poll::Pending);
+            }
+        }
+        drop(cutter);
+        self.take_cut(worker, epoch).map(Poll::Part).ok_or_else(|| {
+            Error::internal(format!("epoch {epoch} was taken by all workers already"))
+        })
+    }
+
+    /// Cuts the next epoch, if it is complete; an error waits for who needs that epoch.
+    fn cut(&self, cutter: &mut Cutter, idle: bool) -> bool {
+        if cutter.over || cutter.failed.is_some() {
+            return false;
+        }
+        let spare = || lock(&self.shelf).pool.pop().unwrap_or_default();
+        match cutter.cut_epoch(idle, spare, self.local_workers) {
+            Ok(Some(cut)) => {
+                lock(&self.shelf).cut.push_back(cut);
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                cutter.failed = Some(error);
+                false
+            }
+        }
+    }
+
+    fn take_cut(&self, worker: usize, epoch: Epoch) -> Option<Part> {
+        let mut shelf = lock(&self.shelf);
+        let at = shelf.cut.iter().position(|cut| cut.epoch == epoch)?;
+        let cut = &mut shelf.cut[at];
+        let records = cut.buffer.records.len();
+        let part = Part {
+            epoch,
+            worker,
+            last: cut.last,
+            epoch_records: records,
+            ended: cut.ended.clone(),
+            buffer: Arc::clone(&cut.buffer),
+            from: records * worker / self.all_workers,
+            to: records * (worker + 1) / self.all_workers,
+        };
+        cut.to_take -= 1;
+        if cut.to_take == 0 {
+            shelf.cut.remove(at);
+        }
+        Some(part)
     }
 
     /// Gives a part back when its bytes are no longer needed.
     pub fn give_back(&self, part: Part) {
-        self.with(|cutter| {
-            if let Ok(mut buffer) = Arc::try_unwrap(part.buffer)
-                && cutter.pool.len() < POOLED
-            {
-                buffer.bytes.clear();
-                buffer.records.clear();
-                buffer.segments.clear();
-                buffer.oversize.clear();
-                cutter.pool.push(buffer);
+        // The last to let go has the buffer.
+        if let Some(mut buffer) = Arc::into_inner(part.buffer) {
+            buffer.bytes.clear();
+            buffer.records.clear();
+            buffer.segments.clear();
+            buffer.oversize.clear();
+            let mut shelf = lock(&self.shelf);
+            if shelf.pool.len() < POOLED {
+                shelf.pool.push(buffer);
             }
-        });
+        }
     }
 
     /// Ends the input here: what was not cut yet is not read.
     pub fn stop(&self) {
-        self.with(|cutter| cutter.stop = true);
+        lock(&self.shelf).stop = true;
     }
+}
 
-    fn with<R>(&self, act: impl FnOnce(&mut Cutter) -> R) -> R {
-        act(&mut self.cutter.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An epoch that some workers have not taken yet.
@@ -360,15 +427,11 @@ struct Cutter {
     building: EpochBuffer,
     ended: Vec<u32>,
     first_record_at: Option<Duration>,
-    cut: VecDeque<CutEpoch>,
     next_epoch: Epoch,
     /// Whether the inputs have ended.
     over: bool,
-    first_worker: usize,
-    local_workers: usize,
-    all_workers: usize,
-    pool: Vec<EpochBuffer>,
-    stop: bool,
+    /// Why the next epoch cannot be cut.
+    failed: Option<Error>,
 }
 
 struct Open {
@@ -410,45 +473,13 @@ enum Filled {
 }
 
 impl Cutter {
-    fn take(&mut self, worker: usize, epoch: Epoch, idle: bool) -> Result<Poll> {
-        while self.next_epoch <= epoch {
-            if self.over || self.stop {
-                return Ok(Poll::End);
-            }
-            if !self.cut_epoch(idle)? {
-                return Ok(Poll::Pending);
-            }
-        }
-        let at = self.cut.iter().position(|cut| cut.epoch == epoch);
-        let Some(at) = at else {
-            return Err(Error::internal(format!(
-                "epoch {epoch} was taken by all workers already"
-            )));
-        };
-        let cut = &mut self.cut[at];
-        let records = cut.buffer.records.len();
-        let part = Part {
-            epoch,
-            worker,
-            last: cut.last,
-            epoch_records: records,
-            ended: cut.ended.clone(),
-            buffer: Arc::clone(&cut.buffer),
-            from: records * worker / self.all_workers,
-            to: records * (worker + 1) / self.all_workers,
-        };
-        debug_assert!(
-            (self.first_worker..self.first_worker + self.local_workers).contains(&worker)
-        );
-        cut.to_take -= 1;
-        if cut.to_take == 0 {
-            self.cut.remove(at);
-        }
-        Ok(Poll::Part(part))
-    }
-
     /// Cuts the next epoch, if it is complete.
-    fn cut_epoch(&mut self, idle: bool) -> Result<bool> {
+    fn cut_epoch(
+        &mut self,
+        idle: bool,
+        spare: impl FnOnce() -> EpochBuffer,
+        to_take: usize,
+    ) -> Result<Option<CutEpoch>> {
         let exact = self
             .limits
             .events
@@ -465,15 +496,14 @@ impl Cutter {
             Filled::Pending => {
                 let eager = idle && exact.is_none() && self.limits.age.is_none();
                 if !(some && (eager || self.is_old())) {
-                    return Ok(false);
+                    return Ok(None);
                 }
             }
             Filled::Enough | Filled::End => {}
         }
         let epoch = self.next_epoch;
         self.next_epoch += 1;
-        let next = self.pool.pop().unwrap_or_default();
-        let buffer = self.split_building(next);
+        let buffer = self.split_building(spare());
         self.first_record_at = None;
         // An input that ends exactly here shows it now, if it is one that can be looked ahead in.
         let ahead = if filled == Filled::End {
@@ -484,14 +514,7 @@ impl Cutter {
         let ended = std::mem::take(&mut self.ended);
         let last = ahead == Filled::End && self.building.records.is_empty();
         self.over = last;
-        self.cut.push_back(CutEpoch {
-            epoch,
-            last,
-            ended,
-            buffer: Arc::new(buffer),
-            to_take: self.local_workers,
-        });
-        Ok(true)
+        Ok(Some(CutEpoch { epoch, last, ended, buffer: Arc::new(buffer), to_take }))
     }
 
     /// Takes the epoch that was built, and moves the bytes behind its last record to `next`.

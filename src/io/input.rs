@@ -110,7 +110,7 @@ impl Input {
     /// `Unavailable` where reading failed, a damaged compressed file included.
     pub fn fill(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<Fill> {
         let fill = match &mut self.bytes {
-            Bytes::Now(reader) => read_some(reader, buffer, most),
+            Bytes::Now(reader) => read_ahead(reader, buffer, most),
             Bytes::Later {
                 chunks,
                 rest,
@@ -164,6 +164,15 @@ impl Bytes {
             taken: 0,
         }
     }
+}
+
+/// Reads `most` bytes into the end of `buffer`, fewer only at the end.
+fn read_ahead(reader: &mut impl Read, buffer: &mut Vec<u8>, most: usize) -> io::Result<Fill> {
+    buffer.reserve(most);
+    Ok(match reader.take(most as u64).read_to_end(buffer)? {
+        0 => Fill::End,
+        count => Fill::Bytes(count),
+    })
 }
 
 /// Reads once, into the end of `buffer`.

@@ -174,7 +174,6 @@ where
     builder.build(move |_| {
         let mut waiting = PerEpoch::<Vec<Vec<Sighting<S>>>>::new(4);
         let mut arrangement = Arrangement::new(config, Spine::new(info, None, None));
-        let mut rows = Vec::new();
         let mut said = Said::default();
         move |frontiers| {
             input.for_each(|capability, data| {
@@ -185,11 +184,7 @@ where
             let (mut verdicts, mut runs) = (verdicts.activate(), runs.activate());
             let (mut kept, mut witnesses) = (kept.activate(), witnesses.activate());
             while let Some((epoch, due)) = waiting.pop_passed(frontiers) {
-                rows.clear();
-                for container in due.data {
-                    rows.extend_from_slice(&container);
-                }
-                arrangement.apply(epoch, &mut rows, &mut said);
+                arrangement.apply(epoch, &due.data, &mut said);
                 let caps = &due.capabilities;
                 verdicts
                     .session(&caps[0])
@@ -243,6 +238,7 @@ struct InvalidCopy {
 /// The state of one worker: the trace, and what does not fit it.
 struct Arrangement<S: SequenceKey> {
     config: Config,
+    grouping: Grouping<S>,
     trace: Spine<Rc<Blocks<S>>>,
     /// The upper bound of the trace.
     upper: Epoch,
@@ -258,6 +254,7 @@ impl<S: SequenceKey> Arrangement<S> {
     fn new(config: Config, trace: Spine<Rc<Blocks<S>>>) -> Self {
         Arrangement {
             config,
+            grouping: Grouping::default(),
             trace,
             upper: 0,
             invalid: HashMap::new(),
@@ -268,8 +265,8 @@ impl<S: SequenceKey> Arrangement<S> {
     }
 
     /// Adds the sightings of one epoch, which comes after all epochs added before.
-    fn apply(&mut self, epoch: Epoch, rows: &mut [Sighting<S>], said: &mut Said<S>) {
-        rows.sort_unstable_by_key(|row| (row.stream, row.id, row.time, row.reader, row.index));
+    fn apply(&mut self, epoch: Epoch, containers: &[Vec<Sighting<S>>], said: &mut Said<S>) {
+        let rows = self.grouping.sort(containers);
         let batches = self
             .trace
             .batches_through(AntichainRef::new(&[]))
@@ -284,6 +281,7 @@ impl<S: SequenceKey> Arrangement<S> {
             finder.seek(group[0].stream, from, to, &mut found);
             self.apply_group(epoch, group, &finder, &found, &mut builder, said);
         }
+        self.grouping.rows = rows;
         if let Some(batch) = builder.done() {
             let since = Antichain::from_elem(0);
             let (lower, upper) = (
@@ -542,6 +540,80 @@ impl<S: SequenceKey> Arrangement<S> {
         };
         self.tags.insert((stream, id), (time, tag));
         tag
+    }
+}
+
+/// Brings the sightings of an epoch into the order of (stream, id, time, position).
+///
+/// Sightings of many sequences arrive interleaved, but those of a group nearly in order: so they
+/// are dealt to their groups, and only a group that is out of order is sorted.
+struct Grouping<S> {
+    /// The groups of the epoch at hand, by (stream, group).
+    numbers: HashMap<(S, i64), u32, foldhash::fast::RandomState>,
+    /// Each group's key, number and size; then the place of its next sighting.
+    groups: Vec<((S, i64), u32, usize)>,
+    places: Vec<usize>,
+    /// The group of each sighting.
+    of_row: Vec<u32>,
+    rows: Vec<Sighting<S>>,
+}
+
+impl<S> Default for Grouping<S> {
+    fn default() -> Self {
+        Grouping {
+            numbers: HashMap::default(),
+            groups: Vec::new(),
+            places: Vec::new(),
+            of_row: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+}
+
+impl<S: SequenceKey> Grouping<S> {
+    /// All sightings in order. The vector is to be given back to `rows`.
+    fn sort(&mut self, containers: &[Vec<Sighting<S>>]) -> Vec<Sighting<S>> {
+        self.numbers.clear();
+        self.groups.clear();
+        self.of_row.clear();
+        for row in containers.iter().flatten() {
+            let key = (row.stream, group_of(row.id));
+            let next = self.groups.len() as u32;
+            let number = *self.numbers.entry(key).or_insert(next);
+            if number == next {
+                self.groups.push((key, number, 0));
+            }
+            self.groups[number as usize].2 += 1;
+            self.of_row.push(number);
+        }
+        self.groups.sort_unstable();
+        self.places.clear();
+        self.places.resize(self.groups.len(), 0);
+        let mut place = 0;
+        for (_, number, size) in &self.groups {
+            self.places[*number as usize] = place;
+            place += size;
+        }
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.clear();
+        if let Some(any) = containers.iter().flatten().next() {
+            rows.resize(place, *any);
+        }
+        for (row, number) in containers.iter().flatten().zip(&self.of_row) {
+            let place = &mut self.places[*number as usize];
+            rows[*place] = *row;
+            *place += 1;
+        }
+        let order = |row: &Sighting<S>| (row.id, row.time, row.reader, row.index);
+        let mut rest = &mut rows[..];
+        for (_, _, size) in &self.groups {
+            let (group, others) = rest.split_at_mut(*size);
+            if !group.is_sorted_by_key(order) {
+                group.sort_unstable_by_key(order);
+            }
+            rest = others;
+        }
+        rows
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::desk::Desk;
 use super::lines::{Pages, Sink};
 use super::tally::Tally;
+use crate::io::cutter::SharedCutter;
 use crate::io::output::Output;
 use crate::runtime::halt::Halt;
 use crate::time::Epoch;
@@ -59,6 +60,8 @@ pub struct Office {
     pub streamed: bool,
     /// Whether there is a changelog.
     pub changelog: bool,
+    /// Where buffers go back to.
+    pub cutter: SharedCutter,
     /// How the run is stopped.
     pub halt: Halt,
     /// All that was counted, on the first worker.

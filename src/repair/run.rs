@@ -66,15 +66,11 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
         halt.on_signals()?;
     }
     let bar = progress_bar(&inputs, options);
-    let first_worker = options
-        .cluster
-        .as_ref()
-        .map_or(0, |c| c.process * options.workers);
     let processes = options
         .cluster
         .as_ref()
         .map_or(1, |cluster| cluster.addresses.len());
-    let workers = (first_worker, options.workers, processes * options.workers);
+    let workers = (options.workers, processes * options.workers);
     let next = open_in_turn(inputs, Arc::clone(&read_bytes));
     let cutter = SharedCutter::new(next, limits, dataflow.event.max_record_bytes, workers);
     let job = Job {
@@ -243,6 +239,7 @@ impl Job {
             outputs: self.outputs.clone(),
             streamed,
             changelog: changelog.is_some(),
+            cutter: self.cutter.clone(),
             halt: self.halt.clone(),
             totals: Default::default(),
         });

@@ -414,7 +414,8 @@ fn desk<'scope>(
                 let mut closing = std::collections::BTreeMap::new();
                 office.attempt(|| {
                     let mut desk = office.desk.borrow_mut();
-                    desk.write(epoch, &mut due.data.verdicts, &mut written)?;
+                    let part = desk.write(epoch, &mut due.data.verdicts, &mut written)?;
+                    office.cutter.give_back(part);
                     if tick.last && !office.streamed {
                         closing = desk.closing_lengths()?;
                         written.tally.clean_kept += desk.kept_in_attic();
