@@ -23,10 +23,11 @@ impl Ended {
     /// Fails unless the process ended with `code` and without a panic.
     #[track_caller]
     pub(crate) fn expect_code(&self, code: i32) -> &Self {
+        let stdout = String::from_utf8_lossy(&self.stdout);
         assert_eq!(
             self.code,
             Some(code),
-            "exit code, after on stderr: {}",
+            "exit code, after on stderr: {}\nand on stdout: {stdout:.4000}",
             self.stderr
         );
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);

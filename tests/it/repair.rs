@@ -475,6 +475,28 @@ fn oracle_grace() {
     );
 }
 
+#[test]
+fn oracle_grace_over_files() {
+    let knobs = Knobs {
+        files: 3,
+        lost: 30,
+        late: 10,
+        bad_clock: 6,
+        rewinds: 12,
+        ..Knobs::default()
+    };
+    let cuts = [Some(1), Some(2), Some(7), None];
+    oracle_with(
+        16,
+        &cuts,
+        Config {
+            grace_ms: 5_000,
+            ..streams()
+        },
+        knobs,
+    );
+}
+
 /// Long files with clocks that are wrong and clocks that leap.
 fn clocks() -> (Config, Knobs) {
     let knobs = Knobs {

@@ -59,6 +59,8 @@ pub(crate) struct Knobs {
     pub(crate) bad_clock: u64,
     /// Leaps of all clocks by more than a day.
     pub(crate) leaps: u64,
+    /// Steps back of all clocks by a minute or less.
+    pub(crate) rewinds: u64,
     /// Jumps of the ids, as wide as the widest gap that is filled or a little wider.
     pub(crate) jumps: u64,
     pub(crate) jump: i64,
@@ -80,6 +82,7 @@ impl Default for Knobs {
             broken: 8,
             bad_clock: 1,
             leaps: 0,
+            rewinds: 0,
             jumps: 2,
             jump: 20_000,
             noise: 15,
@@ -179,6 +182,9 @@ fn drafts(random: &mut Random, config: &Config, knobs: &Knobs) -> Vec<Draft> {
         now += random.below(2) as i64 * random.below(20_000_000) as i64;
         if random.percent(knobs.leaps) {
             now += 100_000_000_000;
+        }
+        if random.percent(knobs.rewinds) {
+            now -= random.below(60_000_000) as i64;
         }
         let mut time = now - random.below(3) as i64 * random.below(5_000_000) as i64;
         if random.percent(knobs.bad_clock) {
