@@ -272,7 +272,12 @@ impl SharedCutter {
     /// the input stops, but does not end.
     pub fn scripted(epochs: Vec<Vec<Vec<u8>>>, max_record_bytes: usize, workers: usize) -> Self {
         let limits = EpochLimits::default();
-        let shared = Self::new(Box::new(|| None), limits, max_record_bytes, (workers, workers));
+        let shared = Self::new(
+            Box::new(|| None),
+            limits,
+            max_record_bytes,
+            (workers, workers),
+        );
         let mut cutter = lock(&shared.cutter);
         let mut shelf = lock(&shared.shelf);
         let (mut line, mut offset) = (1, 0);
@@ -287,9 +292,18 @@ impl SharedCutter {
                 let kept = &record[..record.len().min(max_record_bytes)];
                 buffer.bytes.extend_from_slice(kept);
                 buffer.bytes.push(b'\n');
-                buffer.records.push(Span { start, length: kept.len() });
+                buffer.records.push(Span {
+                    start,
+                    length: kept.len(),
+                });
                 let partition = 0;
-                buffer.segments.push(Segment { first_record, partition, start, offset, line });
+                buffer.segments.push(Segment {
+                    first_record,
+                    partition,
+                    start,
+                    offset,
+                    line,
+                });
                 offset += record.len() as u64 + 1;
                 line += 1;
             }
@@ -344,7 +358,7 @@ impl SharedCutter {
 
     /// Cuts the next epoch, if it is complete; an error waits for who needs that epoch.
     fn cut(&self, cutter: &mut Cutter, idle: bool) -> bool {
-        if cutter.over || cutter.failed.is_some() {
+        if cutter.over || cutter.failed.is_some() || lock(&self.shelf).stop {
             return false;
         }
         let spare = || lock(&self.shelf).pool.pop().unwrap_or_default();
@@ -514,7 +528,13 @@ impl Cutter {
         let ended = std::mem::take(&mut self.ended);
         let last = ahead == Filled::End && self.building.records.is_empty();
         self.over = last;
-        Ok(Some(CutEpoch { epoch, last, ended, buffer: Arc::new(buffer), to_take }))
+        Ok(Some(CutEpoch {
+            epoch,
+            last,
+            ended,
+            buffer: Arc::new(buffer),
+            to_take,
+        }))
     }
 
     /// Takes the epoch that was built, and moves the bytes behind its last record to `next`.

@@ -12,8 +12,10 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::desk::Desk;
+use super::fill::Guess;
 use super::lines::{Pages, Sink};
 use super::tally::Tally;
+use crate::event::write::ReconstructedWriter;
 use crate::io::cutter::SharedCutter;
 use crate::io::output::Output;
 use crate::runtime::halt::Halt;
@@ -54,6 +56,10 @@ pub struct Office {
     pub desk: RefCell<Desk>,
     /// Lines that wait for their offsets.
     pub pages: RefCell<BTreeMap<(Epoch, Section), Pages>>,
+    /// What is inferred at the end of the input, on the first worker, and how it is written.
+    pub finals: RefCell<Vec<Guess>>,
+    /// See `finals`.
+    pub final_writer: ReconstructedWriter,
     /// The outputs, by number of sink.
     pub outputs: [Vec<Output>; 4],
     /// Whether kept events go to `clean.jsonl` as they come.
@@ -98,6 +104,9 @@ impl Office {
         }
     }
 }
+
+/// Lines that are written as they arise are written about this many bytes at a time.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// Writes the epochs of one worker.
 #[derive(Debug)]
@@ -150,6 +159,7 @@ impl Committer {
         if !closed {
             self.close(sizes)?;
         }
+        self.write_finals()?;
         if office.worker == 0 {
             let mut totals = office.totals.borrow_mut();
             for section in sizes.iter() {
@@ -157,6 +167,45 @@ impl Committer {
             }
             totals.check(office.streamed, office.changelog, last)?;
         }
+        Ok(())
+    }
+
+    /// Writes what is inferred at the end of the input. Nothing follows it, so nobody needs to
+    /// know its length, and it is spelled out only as fast as it is written.
+    fn write_finals(&mut self) -> Result<()> {
+        let clean = Sink::Clean as usize;
+        let office = Rc::clone(&self.office);
+        let mut page = Vec::new();
+        let mut written = 0;
+        for guess in office.finals.take() {
+            for id in guess.from..=guess.to {
+                let Guess {
+                    stream,
+                    r#type,
+                    time,
+                    ..
+                } = &guess;
+                office
+                    .final_writer
+                    .write(stream, id, r#type, *time, &mut page);
+                page.push(b'\n');
+                written += 1;
+                if page.len() >= PAGE_BYTES {
+                    self.append(clean, &mut page)?;
+                }
+            }
+        }
+        office.totals.borrow_mut().clean_reconstructed += written;
+        self.append(clean, &mut page)
+    }
+
+    /// Writes and clears `page` at the end of a sink.
+    fn append(&mut self, sink: usize, page: &mut Vec<u8>) -> Result<()> {
+        for output in &self.office.outputs[sink] {
+            output.write_at(page, self.ends[sink])?;
+        }
+        self.ends[sink] += page.len() as u64;
+        page.clear();
         Ok(())
     }
 

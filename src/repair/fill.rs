@@ -55,6 +55,17 @@ pub enum Note {
     Tally(Tally),
 }
 
+impl Note {
+    /// The stream that the note is about, if it is about one.
+    pub fn stream(&self) -> Option<&str> {
+        match self {
+            Note::Guess(guess, _) | Note::Final(guess) => Some(&guess.stream),
+            Note::Letter { stream, .. } | Note::Gap { stream, .. } => Some(stream),
+            Note::Tally(_) => None,
+        }
+    }
+}
+
 /// Reconstructed events of consecutive missing ids.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Guess {

@@ -17,9 +17,7 @@ use crate::time::Epoch;
 /// How the ledger writes.
 #[derive(Clone, Debug)]
 pub struct Style {
-    /// Reconstructed events of `clean.jsonl`.
-    pub clean: ReconstructedWriter,
-    /// Those of `changes.jsonl`, where there is one.
+    /// Reconstructed events of `changes.jsonl`, where there is one.
     pub changes: Option<ReconstructedWriter>,
     /// Whether streams are named by lists of fields.
     pub stream_is_list: bool,
@@ -32,6 +30,8 @@ pub struct Entry {
     pub head: Pages,
     /// What comes after.
     pub tail: Pages,
+    /// What comes at the very end of `clean.jsonl`, not spelled out because it may be much.
+    pub finals: Vec<Guess>,
     /// What was counted.
     pub tally: Tally,
 }
@@ -40,7 +40,17 @@ pub struct Entry {
 pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut [Note]) -> Entry {
     let mut entry = Entry::default();
     slips.sort_unstable();
-    notes.sort_unstable();
+    notes.sort_by_cached_key(|note| {
+        let name = note.stream().unwrap_or_default();
+        (
+            StreamName {
+                name,
+                is_list: style.stream_is_list,
+            }
+            .parts(),
+            note.clone(),
+        )
+    });
     let (head, tail) = (&mut entry.head, &mut entry.tail);
 
     let slips_for = |sink: Sink, withdraws: bool| {
@@ -108,16 +118,7 @@ pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut 
                 let page = if *diff < 0 { &mut *head } else { &mut *tail };
                 write_gap(epoch, *diff, &name, (*from, *to), page.of(Sink::Gaps));
             }
-            Note::Final(guess) => {
-                let page = tail.of(Sink::Clean);
-                for id in guess.from..=guess.to {
-                    style
-                        .clean
-                        .write(&guess.stream, id, &guess.r#type, guess.time, page);
-                    page.push(b'\n');
-                    entry.tally.clean_reconstructed += 1;
-                }
-            }
+            Note::Final(guess) => entry.finals.push(guess.clone()),
             Note::Tally(tally) => {
                 entry.tally.reconstructed += tally.reconstructed;
                 entry.tally.retractions += tally.retracted;

@@ -229,6 +229,15 @@ pub struct StreamName<'a> {
 }
 
 impl StreamName<'_> {
+    /// The texts that make up the name: what streams are put in order by.
+    pub fn parts(&self) -> Vec<String> {
+        let texts = self
+            .is_list
+            .then(|| serde_json::from_str(self.name).ok())
+            .flatten();
+        texts.unwrap_or_else(|| vec![self.name.to_owned()])
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         if self.is_list {
             out.extend_from_slice(self.name.as_bytes());

@@ -236,6 +236,8 @@ impl Job {
             workers: peers,
             desk: Desk::new(style, self.attic.clone()).into(),
             pages: Default::default(),
+            finals: Default::default(),
+            final_writer: ReconstructedWriter::new(event, self.dataflow.sinks.clean.annotate),
             outputs: self.outputs.clone(),
             streamed,
             changelog: changelog.is_some(),
@@ -253,7 +255,6 @@ impl Job {
         let plan = Plan {
             dataflow: self.dataflow.clone(),
             ledger: ledger::Style {
-                clean: ReconstructedWriter::new(event, self.dataflow.sinks.clean.annotate),
                 changes: changelog.map(|sink| ReconstructedWriter::new(event, sink.annotate)),
                 stream_is_list: event.stream_is_list,
             },

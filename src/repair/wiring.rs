@@ -496,6 +496,7 @@ fn keep_ledger<'scope>(
                 } = due.data;
                 let mut entry = ledger::write_entry(&style, epoch, &mut slips, &mut notes);
                 entry.tally.seats = kept;
+                office.finals.borrow_mut().append(&mut entry.finals);
                 let head = office.submit(epoch, Section::Head, entry.head, entry.tally);
                 let tail = office.submit(epoch, Section::Tail, entry.tail, Default::default());
                 let told = (0..u64::from(office.workers))

@@ -2,7 +2,7 @@
 //! memory or a panic.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -435,6 +435,41 @@ fn a_reader_that_leaves_ends_the_run_quietly() {
     ended.expect_code(1);
     assert_eq!(ended.stderr, "");
     writer.join().unwrap();
+}
+
+/// Asks a run to stop when its first line has come, and takes the other lines only then: so it is
+/// certainly in the midst of its input.
+#[test]
+fn a_run_that_is_asked_to_stop_writes_what_it_has_read() {
+    const EVENTS: i64 = 100_000;
+    let folder = Folder::reading("in.jsonl");
+    folder.append("flow.toml", "[sink.clean]\nkind = \"stdout\"\n");
+    // Every second id is missing; nothing may be inferred before the input has ended.
+    let content: String = (0..EVENTS).map(|id| event(2 * id)).collect();
+    folder.write("in.jsonl", &content);
+    let mut child = folder
+        .command()
+        .args(["--epoch-events", "100"])
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = String::new();
+    stdout.read_line(&mut lines).unwrap();
+    let pid = child.id().to_string();
+    let asked = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(asked.success());
+    stdout.read_to_string(&mut lines).unwrap();
+    let ended = process::wait(child);
+    ended
+        .expect_code(1)
+        .expect_said(&["stopped", "before its input ended"]);
+    let kept = lines.lines().count();
+    assert!((1..EVENTS as usize).contains(&kept), "{kept} lines");
+    assert!(
+        content.starts_with(&lines),
+        "not the beginning of the input"
+    );
+    assert_eq!(folder.reported("/read"), kept.to_string());
 }
 
 #[test]
