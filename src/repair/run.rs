@@ -28,6 +28,7 @@ use crate::io::cutter::{EpochLimits, NextInput, Part, Poll, SharedCutter};
 use crate::io::input::Input;
 use crate::io::output::Output;
 use crate::runtime::clock::{self, Moment};
+use crate::runtime::cluster;
 use crate::runtime::halt::Halt;
 use crate::time::Epoch;
 use crate::{Error, Result};
@@ -187,6 +188,9 @@ impl Job {
             },
             worker: timely::WorkerConfig::default(),
         };
+        if self.cluster.is_some() {
+            cluster::leave_when_others_do();
+        }
         let halt = self.halt.clone();
         let workers_in_all = self.workers
             * self
@@ -279,6 +283,7 @@ impl Job {
             office: office_of_feeder,
         };
         let mut done = self.feed(worker, feeder);
+        self.leave_if_failed();
         if let Some((bar, _)) = &self.progress
             && index == 0
         {
@@ -286,9 +291,19 @@ impl Job {
         }
         while worker.has_dataflows() {
             worker.step_or_park(None);
+            self.leave_if_failed();
         }
         done.totals = office.totals.take();
         done
+    }
+
+    /// The other processes cannot go on without a process that fails.
+    fn leave_if_failed(&self) {
+        if self.cluster.is_some()
+            && let Some(error) = self.halt.take_error()
+        {
+            cluster::leave(&error);
+        }
     }
 
     /// Poll, advance, step, commit: until the input ends.

@@ -1,4 +1,5 @@
-//! What running workers share: the clock, and how a run is stopped.
+//! What running workers share: the clock, how a run is stopped, and how processes fail together.
 
 pub mod clock;
+pub mod cluster;
 pub mod halt;
