@@ -86,6 +86,11 @@ impl Output {
         }
     }
 
+    /// Whether pieces may be written in any order, by any process.
+    pub fn is_regular_file(&self) -> bool {
+        matches!(self.target, Target::File(_))
+    }
+
     /// Writes `bytes` at `offset`.
     ///
     /// # Errors

@@ -159,7 +159,10 @@ impl Committer {
         if !closed {
             self.close(sizes)?;
         }
-        self.write_finals()?;
+        // Those of the last epoch may be there while earlier ones are still written.
+        if last {
+            self.write_finals()?;
+        }
         if office.worker == 0 {
             let mut totals = office.totals.borrow_mut();
             for section in sizes.iter() {

@@ -523,7 +523,12 @@ fn open_outputs(
         let to_file = kind(sink) == Some(SinkKind::Jsonl) || sink == Sink::Dead;
         let outputs = &mut outputs[sink as usize];
         if to_file {
-            outputs.push(Output::file(&path, fresh)?);
+            let output = Output::file(&path, fresh)?;
+            if options.cluster.is_some() && !output.is_regular_file() {
+                let message = format!("several processes cannot write to \"{}\"", path.display());
+                return Err(Error::usage(message).with_hint("it is not a regular file"));
+            }
+            outputs.push(output);
         } else if fresh {
             remove(&path)?;
         }

@@ -1,9 +1,10 @@
 //! Several processes share the records and give the answer of one.
 
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
 use crate::harness::{self, Case, Expected, Output};
-use crate::model::{Config, StreamField};
+use crate::model::{Config, Fill, Keep, StreamField};
 use crate::process;
 use crate::workload::{self, Knobs, Random};
 
@@ -18,12 +19,15 @@ fn hosts(count: usize) -> String {
         .collect()
 }
 
-#[track_caller]
-fn check(processes: usize, workers: usize, seed: u64) {
-    let config = Config {
+fn streams() -> Config {
+    Config {
         stream: StreamField::One("stream".into()),
         ..Config::default()
-    };
+    }
+}
+
+#[track_caller]
+fn check(processes: usize, workers: usize, seed: u64, config: Config) {
     let knobs = Knobs {
         events: 400,
         streams: 6,
@@ -77,11 +81,67 @@ fn check(processes: usize, workers: usize, seed: u64) {
 
 #[test]
 fn two_processes_give_the_answer_of_one() {
-    check(2, 1, 1);
-    check(2, 2, 2);
+    check(2, 1, 1, streams());
+    check(2, 2, 2, streams());
 }
 
 #[test]
 fn three_processes_give_the_answer_of_one() {
-    check(3, 1, 3);
+    check(3, 1, 3, streams());
+}
+
+/// Rules that send other things between processes: copies under keys of their own, tags, times.
+#[test]
+fn two_processes_give_the_answer_of_one_under_other_rules() {
+    let keep = Keep::Last;
+    check(2, 1, 4, Config { keep, ..streams() });
+    let key = Some(vec!["event_id".into(), "timestamp".into(), "type".into()]);
+    check(2, 1, 5, Config { key, ..streams() });
+    let fill = Fill::LowerNeighbour;
+    check(2, 1, 6, Config { fill, ..streams() });
+    check(
+        2,
+        1,
+        7,
+        Config {
+            grace_ms: 30_000,
+            ..streams()
+        },
+    );
+}
+
+/// A process that cannot write leaves; the other cannot go on and must not wait for ever.
+#[test]
+fn a_process_that_fails_ends_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let event = |id: i64| {
+        format!("{{\"event_id\":{id},\"type\":\"A\",\"timestamp\":\"2025-01-01T00:00:00Z\"}}\n")
+    };
+    let content: String = (0..1000).map(event).collect();
+    harness::write(&at("in.jsonl"), content.as_bytes());
+    let flow = b"[source]\nkind = \"jsonl\"\npath = \"in.jsonl\"\n";
+    harness::write(&at("flow.toml"), flow);
+    harness::write(&at("hosts"), hosts(2).as_bytes());
+    let run = |process: usize, command: &mut Command| {
+        command.arg("run").arg(at("flow.toml"));
+        command.arg("--out").arg(at(&format!("out-{process}")));
+        command.args(["--quiet", "-w", "1", "--epoch-events", "10"]);
+        command.args(["--processes", "2", "--process", &process.to_string()]);
+        command.arg("--hostfile").arg(at("hosts")).spawn().unwrap()
+    };
+    // The second one's files may not grow beyond a few blocks.
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"])
+        .arg(process::amend().get_program())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let children = [run(0, &mut process::amend()), run(1, &mut limited)];
+    let ended: Vec<_> = children.into_iter().map(process::wait).collect();
+    ended[0]
+        .expect_code(1)
+        .expect_said(&["lost the connection"]);
+    ended[1].expect_code(1).expect_said(&["clean.jsonl"]);
 }
