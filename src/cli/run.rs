@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::dataflow_file::DataflowFile;
-use crate::repair::spec::SinkKind;
 use crate::repair::{self, Cluster, Dataflow, Report, RunOptions};
 use crate::{Error, ErrorKind, Result};
 
@@ -74,27 +73,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     };
     let report = repair::run(&dataflow, &options)?;
     if options.progress {
-        print_report(&dataflow, &report)?;
+        print_report(&dataflow, &report, &options.out)?;
     }
     judge(&dataflow, &report)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the report where it does not mix with a sink's lines.
-fn print_report(dataflow: &Dataflow, report: &Report) -> Result<()> {
-    let sinks = &dataflow.sinks;
-    let sinks = [
-        Some(sinks.clean),
-        sinks.changes,
-        Some(sinks.dead),
-        sinks.gaps,
-    ];
-    let text = report.to_string();
-    if sinks
-        .iter()
-        .flatten()
-        .any(|sink| sink.kind == SinkKind::Stdout)
-    {
+/// Prints the report, and where the files are, where it does not mix with a sink's lines.
+fn print_report(dataflow: &Dataflow, report: &Report, out: &Path) -> Result<()> {
+    let text = format!("{report}written to {}\n", out.display());
+    if dataflow.sinks.uses_stdout() {
         // A report that cannot be shown does not undo the run.
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
         Ok(())
