@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use amend::event::{Decoder, DedupKey, EventSpec, FieldPath, TimestampFormat};
+use amend::event::{Decoder, EventSpec, FieldPath};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 /// As many records as the decoder sees before the same one comes again.
@@ -68,17 +68,8 @@ fn compare(c: &mut Criterion, name: &str, record: &dyn Fn(i64) -> String) {
 }
 
 fn spec() -> EventSpec {
-    let name = |name: &str| FieldPath::Name(name.to_owned());
     EventSpec {
-        stream: vec![name("stream")],
-        stream_is_list: false,
-        id: name("event_id"),
-        id_text: false,
-        r#type: name("type"),
-        timestamp: name("timestamp"),
-        timestamp_format: TimestampFormat::Iso8601,
-        valid: name("valid"),
-        key: DedupKey::IdAndTime,
-        max_record_bytes: 1 << 20,
+        stream: vec![FieldPath::Name("stream".to_owned())],
+        ..EventSpec::default()
     }
 }

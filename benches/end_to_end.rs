@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use amend::event::{Decoder, DedupKey, EventSpec, FieldPath, TimestampFormat};
+use amend::event::{Decoder, EventSpec, FieldPath};
 use amend::testing::workload::Workload;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_amend");
@@ -191,18 +191,9 @@ fn decode_alone(lines: &[u8], threads: usize) -> Sample {
 }
 
 fn event_spec() -> EventSpec {
-    let name = |name: &str| FieldPath::Name(name.to_owned());
     EventSpec {
-        stream: vec![name("stream")],
-        stream_is_list: false,
-        id: name("event_id"),
-        id_text: false,
-        r#type: name("type"),
-        timestamp: name("timestamp"),
-        timestamp_format: TimestampFormat::Iso8601,
-        valid: name("valid"),
-        key: DedupKey::IdAndTime,
-        max_record_bytes: 1 << 20,
+        stream: vec![FieldPath::Name("stream".to_owned())],
+        ..EventSpec::default()
     }
 }
 

@@ -86,6 +86,25 @@ pub struct EventSpec {
     pub max_record_bytes: usize,
 }
 
+impl Default for EventSpec {
+    /// The fields `event_id`, `type`, `timestamp` and `valid` of one stream.
+    fn default() -> Self {
+        let name = |name: &str| FieldPath::Name(name.to_owned());
+        EventSpec {
+            stream: Vec::new(),
+            stream_is_list: false,
+            id: name("event_id"),
+            id_text: false,
+            r#type: name("type"),
+            timestamp: name("timestamp"),
+            timestamp_format: TimestampFormat::default(),
+            valid: name("valid"),
+            key: DedupKey::IdAndTime,
+            max_record_bytes: 1 << 20,
+        }
+    }
+}
+
 /// Why a record or a gap was set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

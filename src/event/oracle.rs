@@ -166,15 +166,7 @@ pub fn specs() -> Vec<EventSpec> {
         |pointer: &str| FieldPath::Pointer(pointer.split('/').skip(1).map(str::to_owned).collect());
     let plain = EventSpec {
         stream: vec![name("stream")],
-        stream_is_list: false,
-        id: name("event_id"),
-        id_text: false,
-        r#type: name("type"),
-        timestamp: name("timestamp"),
-        timestamp_format: TimestampFormat::Iso8601,
-        valid: name("valid"),
-        key: DedupKey::IdAndTime,
-        max_record_bytes: 1 << 20,
+        ..EventSpec::default()
     };
     let keyed = EventSpec {
         id_text: true,

@@ -1,19 +1,15 @@
-//! Lines of all inputs, in their one order, cut into epochs and dealt to workers.
+//! Lines of all inputs, in their one order, cut into epochs.
 //!
 //! The inputs are one sequence of records: one file after the other, each from its start. An epoch
-//! is a run of consecutive records; it is split into as many parts as there are workers, in order,
-//! so that every worker decodes a share of every file. Whichever worker first asks for an epoch
-//! cuts it, on behalf of all in its process; what is then left to do is done by each for its part.
-//! Every process cuts the same epochs from the same files.
-//!
-//! A record is a line without its LF or CRLF. Blank lines (spaces, tabs, CR) are not records. A
-//! record longer than the limit is streamed past: its first 64 KiB stay, with its length.
+//! is a run of consecutive records. A record is a line without its LF or CRLF. Blank lines
+//! (spaces, tabs, CR) are not records. A record longer than the limit is streamed past: its first
+//! 64 KiB stay, with its length.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::input::{Fill, Input};
+use super::part::{EpochBuffer, Segment, Span};
 use crate::time::Epoch;
 use crate::{Error, Result};
 
@@ -25,8 +21,6 @@ const OVERSIZE_KEPT_BYTES: usize = 64 << 10;
 const ADAPTED_EVENTS: usize = 16 << 10;
 /// See [`ADAPTED_EVENTS`]: whichever comes first.
 const ADAPTED_BYTES: usize = 4 << 20;
-/// Buffers kept for the next epochs.
-const POOLED: usize = 8;
 
 /// When an epoch closes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,396 +36,18 @@ pub struct EpochLimits {
 /// Opens the inputs one after the other; each call gives the next, or none at the end.
 pub type NextInput = Box<dyn FnMut() -> Option<Result<Input>> + Send>;
 
-/// The bytes of one epoch, and where its records lie in them.
-#[derive(Debug, Default)]
-pub struct EpochBuffer {
-    bytes: Vec<u8>,
-    records: Vec<Span>,
-    segments: Vec<Segment>,
-    /// (record, full length) of records that were too long.
-    oversize: Vec<(usize, u64)>,
-}
-
-/// Where a record lies in its buffer.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    start: usize,
-    length: usize,
-}
-
-/// A stretch of records that follow each other line by line in one input.
-#[derive(Clone, Copy, Debug)]
-struct Segment {
-    first_record: usize,
-    partition: u32,
-    /// Where in the buffer the first record begins, where in the input, and on which line.
-    start: usize,
-    offset: u64,
-    line: u64,
-}
-
-/// Where a record stands in its input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The input, numbered in their order.
-    pub partition: u32,
-    /// The byte in the decompressed content at which the record begins.
-    pub offset: u64,
-    /// The line, from 1.
-    pub line: u64,
-}
-
-/// A record of a part.
-#[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
-    /// Its bytes, or the first 64 KiB of them.
-    pub bytes: &'a [u8],
-    /// Its length, where it is too long.
-    pub oversize: Option<u64>,
-}
-
-/// One worker's share of an epoch.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// The epoch.
-    pub epoch: Epoch,
-    /// The worker whose part it is.
-    pub worker: usize,
-    /// Whether the input ends with this epoch.
-    pub last: bool,
-    /// Records in the whole epoch.
-    pub epoch_records: usize,
-    /// Inputs, by number, that ended within this epoch.
-    pub ended: Vec<u32>,
-    buffer: Arc<EpochBuffer>,
-    from: usize,
-    to: usize,
-}
-
-impl Part {
-    /// The number of records.
-    pub fn len(&self) -> usize {
-        self.to - self.from
-    }
-
-    /// Whether there are no records.
-    pub fn is_empty(&self) -> bool {
-        self.from == self.to
-    }
-
-    /// The record at `index`, from 0.
-    pub fn record(&self, index: usize) -> Record<'_> {
-        let index = self.from + index;
-        let span = self.buffer.records[index];
-        let oversize = &self.buffer.oversize;
-        let oversize = if oversize.is_empty() {
-            None
-        } else {
-            oversize
-                .binary_search_by_key(&index, |entry| entry.0)
-                .ok()
-                .map(|at| oversize[at].1)
-        };
-        Record {
-            bytes: &self.buffer.bytes[span.start..span.start + span.length],
-            oversize,
-        }
-    }
-
-    /// Where the record at `index` stands in its input.
-    pub fn place(&self, index: usize) -> Place {
-        let index = self.from + index;
-        let after = self
-            .buffer
-            .segments
-            .partition_point(|segment| segment.first_record <= index);
-        let segment = self.buffer.segments[after - 1];
-        let record = self.buffer.records[index];
-        Place {
-            partition: segment.partition,
-            offset: segment.offset + (record.start - segment.start) as u64,
-            line: segment.line + (index - segment.first_record) as u64,
-        }
-    }
-
-    /// The stretches of records of one input: its number and the record after the last.
-    pub fn partitions(&self) -> impl Iterator<Item = (u32, usize)> + '_ {
-        let segments = &self.buffer.segments;
-        (0..segments.len()).filter_map(move |at| {
-            let end = segments
-                .get(at + 1)
-                .map_or(usize::MAX, |next| next.first_record);
-            let end = end.min(self.to);
-            (end > self.from && segments[at].first_record < self.to)
-                .then(|| (segments[at].partition, end - self.from))
-        })
-    }
-
-    /// The longest stretch of records from `from` on, at most to `to`, that lie in the buffer as
-    /// lines that end with a single LF; its bytes with the last LF, and the record after it.
-    ///
-    /// It is empty where even the first record does not.
-    pub fn lines(&self, from: usize, to: usize) -> (&[u8], usize) {
-        let records = &self.buffer.records[self.from + from..self.from + to];
-        let bytes = &self.buffer.bytes;
-        let Some(first) = records.first() else {
-            return (&[], from);
-        };
-        let mut count = 0;
-        for (at, span) in records.iter().enumerate() {
-            let end = span.start + span.length;
-            let follows = records.get(at + 1).is_none_or(|next| next.start == end + 1);
-            if bytes.get(end) != Some(&b'\n') {
-                break;
-            }
-            count += 1;
-            if !follows {
-                break;
-            }
-        }
-        if count == 0 {
-            return (&[], from);
-        }
-        let last = records[count - 1];
-        (
-            &bytes[first.start..last.start + last.length + 1],
-            from + count,
-        )
-    }
-}
-
-/// What came of asking for a part.
-#[derive(Debug)]
-pub enum Poll {
-    /// The part, which may hold no records.
-    Part(Part),
-    /// Records may come later.
-    Pending,
-    /// There are no more epochs.
-    End,
-}
-
-/// Cuts the inputs for all workers of a process.
-#[derive(Clone)]
-pub struct SharedCutter {
-    /// Held while an epoch is cut.
-    cutter: Arc<Mutex<Cutter>>,
-    /// Held only to take something: nobody waits here for an input.
-    shelf: Arc<Mutex<Shelf>>,
-    /// The workers of this process, and of all processes.
-    local_workers: usize,
-    all_workers: usize,
-}
-
-/// What lies ready for the workers of a process.
-#[derive(Default)]
-struct Shelf {
-    cut: VecDeque<CutEpoch>,
-    /// Buffers to be used again.
-    pool: Vec<EpochBuffer>,
-    stop: bool,
-}
-
-impl std::fmt::Debug for SharedCutter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SharedCutter").finish_non_exhaustive()
-    }
-}
-
-impl SharedCutter {
-    /// Cuts what `inputs` opens, for `local_workers` of `all_workers`.
-    pub fn new(
-        inputs: NextInput,
-        limits: EpochLimits,
-        max_record_bytes: usize,
-        (local_workers, all_workers): (usize, usize),
-    ) -> Self {
-        let cutter = Cutter {
-            inputs,
-            open: None,
-            partitions: 0,
-            lines: Lines::default(),
-            limits,
-            max_record_bytes,
-            building: EpochBuffer::default(),
-            ended: Vec::new(),
-            first_record_at: None,
-            next_epoch: 0,
-            over: false,
-            failed: None,
-        };
-        SharedCutter {
-            cutter: Arc::new(Mutex::new(cutter)),
-            shelf: Arc::default(),
-            local_workers,
-            all_workers,
-        }
-    }
-
-    /// Hands out `epochs`, which are not read from anywhere: an epoch of records each. After them
-    /// the input stops, but does not end.
-    pub fn scripted(epochs: Vec<Vec<Vec<u8>>>, max_record_bytes: usize, workers: usize) -> Self {
-        let limits = EpochLimits::default();
-        let shared = Self::new(
-            Box::new(|| None),
-            limits,
-            max_record_bytes,
-            (workers, workers),
-        );
-        let mut cutter = lock(&shared.cutter);
-        let mut shelf = lock(&shared.shelf);
-        let (mut line, mut offset) = (1, 0);
-        for records in epochs {
-            let mut buffer = EpochBuffer::default();
-            for record in records.iter().filter(|record| !is_blank(record)) {
-                let start = buffer.bytes.len();
-                let first_record = buffer.records.len();
-                if record.len() > max_record_bytes {
-                    buffer.oversize.push((first_record, record.len() as u64));
-                }
-                let kept = &record[..record.len().min(max_record_bytes)];
-                buffer.bytes.extend_from_slice(kept);
-                buffer.bytes.push(b'\n');
-                buffer.records.push(Span {
-                    start,
-                    length: kept.len(),
-                });
-                let partition = 0;
-                buffer.segments.push(Segment {
-                    first_record,
-                    partition,
-                    start,
-                    offset,
-                    line,
-                });
-                offset += record.len() as u64 + 1;
-                line += 1;
-            }
-            shelf.cut.push_back(CutEpoch {
-                epoch: cutter.next_epoch,
-                last: false,
-                ended: Vec::new(),
-                buffer: Arc::new(buffer),
-                to_take: workers,
-            });
-            cutter.next_epoch += 1;
-        }
-        cutter.over = true;
-        drop((cutter, shelf));
-        shared
-    }
-
-    /// The part of `worker` in `epoch`. Every worker asks for every epoch, in order. A worker that
-    /// is `idle`, with no epoch under way, takes what has come; otherwise more may gather, so that
-    /// epochs grow with the load.
-    ///
-    /// # Errors
-    /// Where an input cannot be opened or read.
-    pub fn take(&self, worker: usize, epoch: Epoch, idle: bool) -> Result<Poll> {
-        if let Some(part) = self.take_cut(worker, epoch) {
-            // Whoever has time cuts ahead, so that nobody needs to wait for the next epoch.
-            if let Ok(mut cutter) = self.cutter.try_lock()
-                && cutter.next_epoch == epoch + 1
-            {
-                self.cut(&mut cutter, false);
-            }
-            return Ok(Poll::Part(part));
-        }
-        let mut cutter = lock(&self.cutter);
-        // Another worker may have cut it while this one waited.
-        while cutter.next_epoch <= epoch {
-            if let Some(error) = cutter.failed.take() {
-                return Err(error);
-            }
-            if cutter.over || lock(&self.shelf).stop {
-                return Ok(Poll::End);
-            }
-            if !self.cut(&mut cutter, idle) && cutter.failed.is_none() {
-                return Ok(Poll::Pending);
-            }
-        }
-        drop(cutter);
-        self.take_cut(worker, epoch).map(Poll::Part).ok_or_else(|| {
-            Error::internal(format!("epoch {epoch} was taken by all workers already"))
-        })
-    }
-
-    /// Cuts the next epoch, if it is complete; an error waits for who needs that epoch.
-    fn cut(&self, cutter: &mut Cutter, idle: bool) -> bool {
-        if cutter.over || cutter.failed.is_some() || lock(&self.shelf).stop {
-            return false;
-        }
-        let spare = || lock(&self.shelf).pool.pop().unwrap_or_default();
-        match cutter.cut_epoch(idle, spare, self.local_workers) {
-            Ok(Some(cut)) => {
-                lock(&self.shelf).cut.push_back(cut);
-                true
-            }
-            Ok(None) => false,
-            Err(error) => {
-                cutter.failed = Some(error);
-                false
-            }
-        }
-    }
-
-    fn take_cut(&self, worker: usize, epoch: Epoch) -> Option<Part> {
-        let mut shelf = lock(&self.shelf);
-        let at = shelf.cut.iter().position(|cut| cut.epoch == epoch)?;
-        let cut = &mut shelf.cut[at];
-        let records = cut.buffer.records.len();
-        let part = Part {
-            epoch,
-            worker,
-            last: cut.last,
-            epoch_records: records,
-            ended: cut.ended.clone(),
-            buffer: Arc::clone(&cut.buffer),
-            from: records * worker / self.all_workers,
-            to: records * (worker + 1) / self.all_workers,
-        };
-        cut.to_take -= 1;
-        if cut.to_take == 0 {
-            shelf.cut.remove(at);
-        }
-        Some(part)
-    }
-
-    /// Gives a part back when its bytes are no longer needed.
-    pub fn give_back(&self, part: Part) {
-        // The last to let go has the buffer.
-        if let Some(mut buffer) = Arc::into_inner(part.buffer) {
-            buffer.bytes.clear();
-            buffer.records.clear();
-            buffer.segments.clear();
-            buffer.oversize.clear();
-            let mut shelf = lock(&self.shelf);
-            if shelf.pool.len() < POOLED {
-                shelf.pool.push(buffer);
-            }
-        }
-    }
-
-    /// Ends the input here: what was not cut yet is not read.
-    pub fn stop(&self) {
-        lock(&self.shelf).stop = true;
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// An epoch that some workers have not taken yet.
-struct CutEpoch {
-    epoch: Epoch,
-    last: bool,
-    ended: Vec<u32>,
-    buffer: Arc<EpochBuffer>,
-    to_take: usize,
+pub(super) struct CutEpoch {
+    pub(super) epoch: Epoch,
+    pub(super) last: bool,
+    pub(super) ended: Vec<u32>,
+    pub(super) buffer: Arc<EpochBuffer>,
+    /// Workers of this process that have not taken their part.
+    pub(super) to_take: usize,
 }
 
-struct Cutter {
+/// Cuts the lines of inputs into epochs.
+pub(super) struct Cutter {
     inputs: NextInput,
     open: Option<Open>,
     partitions: u32,
@@ -441,11 +57,11 @@ struct Cutter {
     building: EpochBuffer,
     ended: Vec<u32>,
     first_record_at: Option<Duration>,
-    next_epoch: Epoch,
+    pub(super) next_epoch: Epoch,
     /// Whether the inputs have ended.
-    over: bool,
+    pub(super) over: bool,
     /// Why the next epoch cannot be cut.
-    failed: Option<Error>,
+    pub(super) failed: Option<Error>,
 }
 
 struct Open {
@@ -487,8 +103,25 @@ enum Filled {
 }
 
 impl Cutter {
+    pub(super) fn new(inputs: NextInput, limits: EpochLimits, max_record_bytes: usize) -> Self {
+        Cutter {
+            inputs,
+            open: None,
+            partitions: 0,
+            lines: Lines::default(),
+            limits,
+            max_record_bytes,
+            building: EpochBuffer::default(),
+            ended: Vec::new(),
+            first_record_at: None,
+            next_epoch: 0,
+            over: false,
+            failed: None,
+        }
+    }
+
     /// Cuts the next epoch, if it is complete.
-    fn cut_epoch(
+    pub(super) fn cut_epoch(
         &mut self,
         idle: bool,
         spare: impl FnOnce() -> EpochBuffer,
@@ -761,6 +394,6 @@ impl LongLine {
 }
 
 /// Whether a line holds nothing but spaces, tabs and CRs.
-fn is_blank(line: &[u8]) -> bool {
+pub(super) fn is_blank(line: &[u8]) -> bool {
     line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
 }

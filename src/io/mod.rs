@@ -1,7 +1,8 @@
 //! The only code that reads and writes files and pipes.
 //!
 //! - [`input`]: the bytes of one input, whatever it is: a file, a compressed file, a pipe.
-//! - [`cutter`]: lines of all inputs, in their one order, cut into epochs and dealt to workers.
+//! - [`cutter`]: lines of all inputs, in their one order, cut into epochs; [`shared_cutter`]: dealt
+//!   to workers as [`part`]s.
 //! - [`output`]: lines that many workers write into one file, each at its place.
 //! - [`attic`]: records that may still be needed, kept on disk.
 
@@ -9,3 +10,5 @@ pub mod attic;
 pub mod cutter;
 pub mod input;
 pub mod output;
+pub mod part;
+pub mod shared_cutter;

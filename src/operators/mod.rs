@@ -14,6 +14,7 @@
 pub mod blocks;
 pub mod dedup;
 pub mod gaps;
+mod grouping;
 pub mod per_epoch;
 pub mod sightings;
 pub mod watermark;

@@ -15,7 +15,7 @@ use super::reading::Finding;
 use super::tally::{Sample, Tally};
 use crate::event::{EventSpec, Reason, write::write_event};
 use crate::io::attic::Attic;
-use crate::io::cutter::{Part, Place};
+use crate::io::part::{Part, Place};
 use crate::operators::{Label, Position, Verdict};
 use crate::time::Epoch;
 use crate::{Error, Result};

@@ -2,7 +2,7 @@
 
 use crate::event::Reason;
 use crate::event::write::{write_json_string, write_letter_body};
-use crate::io::cutter::Place;
+use crate::io::part::Place;
 use crate::operators::Label;
 use crate::time::Epoch;
 

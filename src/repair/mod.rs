@@ -8,6 +8,7 @@ pub mod inputs;
 pub mod ledger;
 pub mod lines;
 pub mod names;
+pub mod outputs;
 pub mod reading;
 pub mod renumber;
 pub mod report;

@@ -10,7 +10,7 @@ use super::renumber::TypeCount;
 use super::spec::{Dataflow, FillType, Keep};
 use super::wiring::CopyUpdate;
 use crate::event::{Decoder, DedupKey, Fault, Reason};
-use crate::io::cutter::Part;
+use crate::io::part::Part;
 use crate::operators::dedup::Sighted;
 use crate::operators::sightings::Sighting;
 use crate::operators::{Position, Print};

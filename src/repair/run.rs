@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +16,7 @@ use super::inputs::resolve_inputs;
 use super::ledger;
 use super::lines::{Sink, Sources};
 use super::names::{LocalNames, Names};
+use super::outputs::open_outputs;
 use super::reading::{Reading, Rows};
 use super::renumber::Fresh;
 use super::report::{Example, Report};
@@ -24,9 +25,11 @@ use super::tally::Tally;
 use super::wiring::{self, Inputs, Plan, Tick, Times};
 use super::{Cluster, Outputs, RunOptions, Step};
 use crate::event::write::ReconstructedWriter;
-use crate::io::cutter::{EpochLimits, NextInput, Part, Poll, SharedCutter};
+use crate::io::cutter::{EpochLimits, NextInput};
 use crate::io::input::Input;
 use crate::io::output::Output;
+use crate::io::part::Part;
+use crate::io::shared_cutter::{Poll, SharedCutter};
 use crate::runtime::clock::{self, Moment};
 use crate::runtime::cluster;
 use crate::runtime::halt::Halt;
@@ -483,93 +486,6 @@ fn check_cluster(dataflow: &Dataflow, options: &RunOptions, inputs: &[InputSpec]
         );
     }
     Ok(())
-}
-
-/// Creates the output folder and opens the outputs in it.
-fn open_outputs(
-    dataflow: &Dataflow,
-    options: &RunOptions,
-    inputs: &[InputSpec],
-) -> Result<[Vec<Output>; 4]> {
-    let out = &options.out;
-    let fresh = options
-        .cluster
-        .as_ref()
-        .is_none_or(|cluster| cluster.process == 0);
-    std::fs::create_dir_all(out).map_err(|error| {
-        Error::usage(format!(
-            "could not create the output folder \"{}\"",
-            out.display()
-        ))
-        .with_source(error)
-    })?;
-    let sinks = &dataflow.sinks;
-    let kind = |sink: Sink| match sink {
-        Sink::Clean => Some(sinks.clean.kind),
-        Sink::Changes => sinks.changes.map(|spec| spec.kind),
-        Sink::Dead => Some(sinks.dead.kind),
-        Sink::Gaps => sinks.gaps.map(|spec| spec.kind),
-    };
-    for name in Sink::ALL
-        .map(Sink::file_name)
-        .into_iter()
-        .chain(["report.json"])
-    {
-        refuse_input(&out.join(name), inputs)?;
-    }
-    let mut outputs: [Vec<Output>; 4] = Default::default();
-    for sink in Sink::ALL {
-        let path = out.join(sink.file_name());
-        let to_file = kind(sink) == Some(SinkKind::Jsonl) || sink == Sink::Dead;
-        let outputs = &mut outputs[sink as usize];
-        if to_file {
-            let output = Output::file(&path, fresh)?;
-            if options.cluster.is_some() && !output.is_regular_file() {
-                let message = format!("several processes cannot write to \"{}\"", path.display());
-                return Err(Error::usage(message).with_hint("it is not a regular file"));
-            }
-            outputs.push(output);
-        } else if fresh {
-            remove(&path)?;
-        }
-        if kind(sink) == Some(SinkKind::Stdout) {
-            outputs.push(Output::stdout());
-        }
-    }
-    if fresh {
-        remove(&out.join("report.json"))?;
-    }
-    Ok(outputs)
-}
-
-/// Refuses to write over an input.
-fn refuse_input(output: &Path, inputs: &[InputSpec]) -> Result<()> {
-    let Ok(output_is) = output.canonicalize() else {
-        return Ok(());
-    };
-    let is_input = inputs.iter().any(|input| match input {
-        InputSpec::Path(path) => path.canonicalize().is_ok_and(|path| path == output_is),
-        InputSpec::Stdin => false,
-    });
-    if !is_input {
-        return Ok(());
-    }
-    let message = format!(
-        "the run would write over its own input \"{}\"",
-        output.display()
-    );
-    Err(Error::usage(message).with_hint("choose another output folder with --out DIR"))
-}
-
-/// Removes what an earlier run left.
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            let message = format!("could not remove \"{}\" of an earlier run", path.display());
-            Err(Error::unavailable(message).with_source(error))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn label_of(input: &InputSpec) -> String {

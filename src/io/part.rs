@@ -1,0 +1,177 @@
+//! The records of an epoch, and one worker's share of them.
+//!
+//! Bytes lie in one buffer, which all parts of the epoch share and which is used again when the
+//! last of them is done. Where a record stands in its input follows from its place in the buffer,
+//! stretch by stretch.
+
+use std::sync::Arc;
+
+use crate::time::Epoch;
+
+/// The bytes of one epoch, and where its records lie in them.
+#[derive(Debug, Default)]
+pub struct EpochBuffer {
+    pub(super) bytes: Vec<u8>,
+    pub(super) records: Vec<Span>,
+    pub(super) segments: Vec<Segment>,
+    /// (record, full length) of records that were too long.
+    pub(super) oversize: Vec<(usize, u64)>,
+}
+
+impl EpochBuffer {
+    /// Forgets everything but the memory.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.records.clear();
+        self.segments.clear();
+        self.oversize.clear();
+    }
+}
+
+/// Where a record lies in its buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) length: usize,
+}
+
+/// A stretch of records that follow each other line by line in one input.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    pub(super) first_record: usize,
+    pub(super) partition: u32,
+    /// Where in the buffer the first record begins, where in the input, and on which line.
+    pub(super) start: usize,
+    pub(super) offset: u64,
+    pub(super) line: u64,
+}
+
+/// Where a record stands in its input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The input, numbered in their order.
+    pub partition: u32,
+    /// The byte in the decompressed content at which the record begins.
+    pub offset: u64,
+    /// The line, from 1.
+    pub line: u64,
+}
+
+/// A record of a part.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Its bytes, or the first 64 KiB of them.
+    pub bytes: &'a [u8],
+    /// Its length, where it is too long.
+    pub oversize: Option<u64>,
+}
+
+/// One worker's share of an epoch.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The worker whose part it is.
+    pub worker: usize,
+    /// Whether the input ends with this epoch.
+    pub last: bool,
+    /// Records in the whole epoch.
+    pub epoch_records: usize,
+    /// Inputs, by number, that ended within this epoch.
+    pub ended: Vec<u32>,
+    pub(super) buffer: Arc<EpochBuffer>,
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+impl Part {
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.to - self.from
+    }
+
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.from == self.to
+    }
+
+    /// The record at `index`, from 0.
+    pub fn record(&self, index: usize) -> Record<'_> {
+        let index = self.from + index;
+        let span = self.buffer.records[index];
+        let oversize = &self.buffer.oversize;
+        let oversize = if oversize.is_empty() {
+            None
+        } else {
+            oversize
+                .binary_search_by_key(&index, |entry| entry.0)
+                .ok()
+                .map(|at| oversize[at].1)
+        };
+        Record {
+            bytes: &self.buffer.bytes[span.start..span.start + span.length],
+            oversize,
+        }
+    }
+
+    /// Where the record at `index` stands in its input.
+    pub fn place(&self, index: usize) -> Place {
+        let index = self.from + index;
+        let after = self
+            .buffer
+            .segments
+            .partition_point(|segment| segment.first_record <= index);
+        let segment = self.buffer.segments[after - 1];
+        let record = self.buffer.records[index];
+        Place {
+            partition: segment.partition,
+            offset: segment.offset + (record.start - segment.start) as u64,
+            line: segment.line + (index - segment.first_record) as u64,
+        }
+    }
+
+    /// The stretches of records of one input: its number and the record after the last.
+    pub fn partitions(&self) -> impl Iterator<Item = (u32, usize)> + '_ {
+        let segments = &self.buffer.segments;
+        (0..segments.len()).filter_map(move |at| {
+            let end = segments
+                .get(at + 1)
+                .map_or(usize::MAX, |next| next.first_record);
+            let end = end.min(self.to);
+            (end > self.from && segments[at].first_record < self.to)
+                .then(|| (segments[at].partition, end - self.from))
+        })
+    }
+
+    /// The longest stretch of records from `from` on, at most to `to`, that lie in the buffer as
+    /// lines that end with a single LF; its bytes with the last LF, and the record after it.
+    ///
+    /// It is empty where even the first record does not.
+    pub fn lines(&self, from: usize, to: usize) -> (&[u8], usize) {
+        let records = &self.buffer.records[self.from + from..self.from + to];
+        let bytes = &self.buffer.bytes;
+        let Some(first) = records.first() else {
+            return (&[], from);
+        };
+        let mut count = 0;
+        for (at, span) in records.iter().enumerate() {
+            let end = span.start + span.length;
+            let follows = records.get(at + 1).is_none_or(|next| next.start == end + 1);
+            if bytes.get(end) != Some(&b'\n') {
+                break;
+            }
+            count += 1;
+            if !follows {
+                break;
+            }
+        }
+        if count == 0 {
+            return (&[], from);
+        }
+        let last = records[count - 1];
+        (
+            &bytes[first.start..last.start + last.length + 1],
+            from + count,
+        )
+    }
+}

@@ -1,0 +1,222 @@
+//! One [`Cutter`] for all workers of a process, and the epochs that they have not taken yet.
+//!
+//! Whichever worker first needs an epoch cuts it, on behalf of all; whoever takes a part and finds
+//! the cutter free cuts the next epoch ahead, so that nobody needs to wait. Every process cuts the
+//! same epochs from the same files, and each of its workers takes its own part.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::cutter::{CutEpoch, Cutter, EpochLimits, NextInput, is_blank};
+use super::part::{EpochBuffer, Part, Segment, Span};
+use crate::time::Epoch;
+use crate::{Error, Result};
+
+/// Buffers kept for the next epochs.
+const POOLED: usize = 8;
+
+/// What came of asking for a part.
+#[derive(Debug)]
+pub enum Poll {
+    /// The part, which may hold no records.
+    Part(Part),
+    /// Records may come later.
+    Pending,
+    /// There are no more epochs.
+    End,
+}
+
+/// Cuts the inputs for all workers of a process.
+#[derive(Clone)]
+pub struct SharedCutter {
+    /// Held while an epoch is cut.
+    cutter: Arc<Mutex<Cutter>>,
+    /// Held only to take something: nobody waits here for an input.
+    shelf: Arc<Mutex<Shelf>>,
+    /// The workers of this process, and of all processes.
+    local_workers: usize,
+    all_workers: usize,
+}
+
+/// What lies ready for the workers of a process.
+#[derive(Default)]
+struct Shelf {
+    cut: VecDeque<CutEpoch>,
+    /// Buffers to be used again.
+    pool: Vec<EpochBuffer>,
+    stop: bool,
+}
+
+impl std::fmt::Debug for SharedCutter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedCutter").finish_non_exhaustive()
+    }
+}
+
+impl SharedCutter {
+    /// Cuts what `inputs` opens, for `local_workers` of `all_workers`.
+    pub fn new(
+        inputs: NextInput,
+        limits: EpochLimits,
+        max_record_bytes: usize,
+        (local_workers, all_workers): (usize, usize),
+    ) -> Self {
+        let cutter = Cutter::new(inputs, limits, max_record_bytes);
+        SharedCutter {
+            cutter: Arc::new(Mutex::new(cutter)),
+            shelf: Arc::default(),
+            local_workers,
+            all_workers,
+        }
+    }
+
+    /// Hands out `epochs`, which are not read from anywhere: an epoch of records each. After them
+    /// the input stops, but does not end.
+    pub fn scripted(epochs: Vec<Vec<Vec<u8>>>, max_record_bytes: usize, workers: usize) -> Self {
+        let limits = EpochLimits::default();
+        let shared = Self::new(
+            Box::new(|| None),
+            limits,
+            max_record_bytes,
+            (workers, workers),
+        );
+        let mut cutter = lock(&shared.cutter);
+        let mut shelf = lock(&shared.shelf);
+        let (mut line, mut offset) = (1, 0);
+        for records in epochs {
+            let mut buffer = EpochBuffer::default();
+            for record in records.iter().filter(|record| !is_blank(record)) {
+                let start = buffer.bytes.len();
+                let first_record = buffer.records.len();
+                if record.len() > max_record_bytes {
+                    buffer.oversize.push((first_record, record.len() as u64));
+                }
+                let kept = &record[..record.len().min(max_record_bytes)];
+                buffer.bytes.extend_from_slice(kept);
+                buffer.bytes.push(b'\n');
+                buffer.records.push(Span {
+                    start,
+                    length: kept.len(),
+                });
+                let partition = 0;
+                buffer.segments.push(Segment {
+                    first_record,
+                    partition,
+                    start,
+                    offset,
+                    line,
+                });
+                offset += record.len() as u64 + 1;
+                line += 1;
+            }
+            shelf.cut.push_back(CutEpoch {
+                epoch: cutter.next_epoch,
+                last: false,
+                ended: Vec::new(),
+                buffer: Arc::new(buffer),
+                to_take: workers,
+            });
+            cutter.next_epoch += 1;
+        }
+        cutter.over = true;
+        drop((cutter, shelf));
+        shared
+    }
+
+    /// The part of `worker` in `epoch`. Every worker asks for every epoch, in order. A worker that
+    /// is `idle`, with no epoch under way, takes what has come; otherwise more may gather, so that
+    /// epochs grow with the load.
+    ///
+    /// # Errors
+    /// Where an input cannot be opened or read.
+    pub fn take(&self, worker: usize, epoch: Epoch, idle: bool) -> Result<Poll> {
+        if let Some(part) = self.take_cut(worker, epoch) {
+            // Whoever has time cuts ahead, so that nobody needs to wait for the next epoch.
+            if let Ok(mut cutter) = self.cutter.try_lock()
+                && cutter.next_epoch == epoch + 1
+            {
+                self.cut(&mut cutter, false);
+            }
+            return Ok(Poll::Part(part));
+        }
+        let mut cutter = lock(&self.cutter);
+        // Another worker may have cut it while this one waited.
+        while cutter.next_epoch <= epoch {
+            if let Some(error) = cutter.failed.take() {
+                return Err(error);
+            }
+            if cutter.over || lock(&self.shelf).stop {
+                return Ok(Poll::End);
+            }
+            if !self.cut(&mut cutter, idle) && cutter.failed.is_none() {
+                return Ok(Poll::Pending);
+            }
+        }
+        drop(cutter);
+        self.take_cut(worker, epoch).map(Poll::Part).ok_or_else(|| {
+            Error::internal(format!("epoch {epoch} was taken by all workers already"))
+        })
+    }
+
+    /// Cuts the next epoch, if it is complete; an error waits for who needs that epoch.
+    fn cut(&self, cutter: &mut Cutter, idle: bool) -> bool {
+        if cutter.over || cutter.failed.is_some() || lock(&self.shelf).stop {
+            return false;
+        }
+        let spare = || lock(&self.shelf).pool.pop().unwrap_or_default();
+        match cutter.cut_epoch(idle, spare, self.local_workers) {
+            Ok(Some(cut)) => {
+                lock(&self.shelf).cut.push_back(cut);
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                cutter.failed = Some(error);
+                false
+            }
+        }
+    }
+
+    fn take_cut(&self, worker: usize, epoch: Epoch) -> Option<Part> {
+        let mut shelf = lock(&self.shelf);
+        let at = shelf.cut.iter().position(|cut| cut.epoch == epoch)?;
+        let cut = &mut shelf.cut[at];
+        let records = cut.buffer.records.len();
+        let part = Part {
+            epoch,
+            worker,
+            last: cut.last,
+            epoch_records: records,
+            ended: cut.ended.clone(),
+            buffer: Arc::clone(&cut.buffer),
+            from: records * worker / self.all_workers,
+            to: records * (worker + 1) / self.all_workers,
+        };
+        cut.to_take -= 1;
+        if cut.to_take == 0 {
+            shelf.cut.remove(at);
+        }
+        Some(part)
+    }
+
+    /// Gives a part back when its bytes are no longer needed.
+    pub fn give_back(&self, part: Part) {
+        // The last to let go has the buffer.
+        if let Some(mut buffer) = Arc::into_inner(part.buffer) {
+            buffer.clear();
+            let mut shelf = lock(&self.shelf);
+            if shelf.pool.len() < POOLED {
+                shelf.pool.push(buffer);
+            }
+        }
+    }
+
+    /// Ends the input here: what was not cut yet is not read.
+    pub fn stop(&self) {
+        lock(&self.shelf).stop = true;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

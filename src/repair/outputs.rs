@@ -1,0 +1,99 @@
+//! The files of a run: made anew, and never over an input.
+
+use std::path::Path;
+
+use super::RunOptions;
+use super::lines::Sink;
+use super::spec::{Dataflow, InputSpec, SinkKind};
+use crate::io::output::Output;
+use crate::{Error, Result};
+
+/// Creates the output folder and opens the outputs in it, by number of sink.
+///
+/// # Errors
+/// `Usage` where the folder or a file in it cannot serve, `Unavailable` where writing fails.
+pub fn open_outputs(
+    dataflow: &Dataflow,
+    options: &RunOptions,
+    inputs: &[InputSpec],
+) -> Result<[Vec<Output>; 4]> {
+    let out = &options.out;
+    let fresh = options
+        .cluster
+        .as_ref()
+        .is_none_or(|cluster| cluster.process == 0);
+    std::fs::create_dir_all(out).map_err(|error| {
+        Error::usage(format!(
+            "could not create the output folder \"{}\"",
+            out.display()
+        ))
+        .with_source(error)
+    })?;
+    let sinks = &dataflow.sinks;
+    let kind = |sink: Sink| match sink {
+        Sink::Clean => Some(sinks.clean.kind),
+        Sink::Changes => sinks.changes.map(|spec| spec.kind),
+        Sink::Dead => Some(sinks.dead.kind),
+        Sink::Gaps => sinks.gaps.map(|spec| spec.kind),
+    };
+    for name in Sink::ALL
+        .map(Sink::file_name)
+        .into_iter()
+        .chain(["report.json"])
+    {
+        refuse_input(&out.join(name), inputs)?;
+    }
+    let mut outputs: [Vec<Output>; 4] = Default::default();
+    for sink in Sink::ALL {
+        let path = out.join(sink.file_name());
+        let to_file = kind(sink) == Some(SinkKind::Jsonl) || sink == Sink::Dead;
+        let outputs = &mut outputs[sink as usize];
+        if to_file {
+            let output = Output::file(&path, fresh)?;
+            if options.cluster.is_some() && !output.is_regular_file() {
+                let message = format!("several processes cannot write to \"{}\"", path.display());
+                return Err(Error::usage(message).with_hint("it is not a regular file"));
+            }
+            outputs.push(output);
+        } else if fresh {
+            remove(&path)?;
+        }
+        if kind(sink) == Some(SinkKind::Stdout) {
+            outputs.push(Output::stdout());
+        }
+    }
+    if fresh {
+        remove(&out.join("report.json"))?;
+    }
+    Ok(outputs)
+}
+
+/// Refuses to write over an input.
+fn refuse_input(output: &Path, inputs: &[InputSpec]) -> Result<()> {
+    let Ok(output_is) = output.canonicalize() else {
+        return Ok(());
+    };
+    let is_input = inputs.iter().any(|input| match input {
+        InputSpec::Path(path) => path.canonicalize().is_ok_and(|path| path == output_is),
+        InputSpec::Stdin => false,
+    });
+    if !is_input {
+        return Ok(());
+    }
+    let message = format!(
+        "the run would write over its own input \"{}\"",
+        output.display()
+    );
+    Err(Error::usage(message).with_hint("choose another output folder with --out DIR"))
+}
+
+/// Removes what an earlier run left.
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            let message = format!("could not remove \"{}\" of an earlier run", path.display());
+            Err(Error::unavailable(message).with_source(error))
+        }
+        _ => Ok(()),
+    }
+}
