@@ -9,12 +9,18 @@ use std::path::PathBuf;
 
 use crate::{Error, Result};
 
+/// Records are written this many bytes at a time, and read ahead as many.
+const WINDOW_BYTES: usize = 256 << 10;
+
 /// Records by key `K`, with what is known of each.
 #[derive(Debug)]
 pub struct Attic<K, V> {
     folder: PathBuf,
     file: Option<File>,
-    end: u64,
+    /// The length of the file.
+    written: u64,
+    /// What is to be appended to it.
+    unwritten: Vec<u8>,
     kept: BTreeMap<K, Kept<V>>,
 }
 
@@ -30,11 +36,13 @@ pub struct Kept<V> {
 impl<K: Ord + Copy, V> Attic<K, V> {
     /// An empty attic, whose file will lie in `folder`.
     pub fn new(folder: PathBuf) -> Self {
+        let kept = BTreeMap::new();
         Attic {
             folder,
             file: None,
-            end: 0,
-            kept: BTreeMap::new(),
+            written: 0,
+            unwritten: Vec::new(),
+            kept,
         }
     }
 
@@ -43,21 +51,32 @@ impl<K: Ord + Copy, V> Attic<K, V> {
     /// # Errors
     /// `Unavailable` where the disk does not take it.
     pub fn keep(&mut self, key: K, record: &[u8], value: V) -> Result<()> {
-        let fail = |error| Error::unavailable("could not set a record aside").with_source(error);
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(tempfile::tempfile_in(&self.folder).map_err(fail)?),
-        };
-        file.write_all_at(record, self.end).map_err(fail)?;
+        let at = self.written + self.unwritten.len() as u64;
+        self.unwritten.extend_from_slice(record);
         self.kept.insert(
             key,
             Kept {
                 value,
-                at: self.end,
+                at,
                 length: record.len(),
             },
         );
-        self.end += record.len() as u64;
+        if self.unwritten.len() >= WINDOW_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let fail = |error| Error::unavailable("could not set records aside").with_source(error);
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(tempfile::tempfile_in(&self.folder).map_err(fail)?),
+        };
+        file.write_all_at(&self.unwritten, self.written)
+            .map_err(fail)?;
+        self.written += self.unwritten.len() as u64;
+        self.unwritten.clear();
         Ok(())
     }
 
@@ -70,11 +89,13 @@ impl<K: Ord + Copy, V> Attic<K, V> {
     pub fn forget(&mut self, key: &K) {
         self.kept.remove(key);
         if self.kept.is_empty() {
-            self.end = 0;
+            // All room in the file is free again.
+            self.written = 0;
+            self.unwritten.clear();
         }
     }
 
-    /// All records, by key.
+    /// What is known of all records, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &Kept<V>)> {
         self.kept.iter()
     }
@@ -85,11 +106,85 @@ impl<K: Ord + Copy, V> Attic<K, V> {
     /// `Unavailable` where the disk does not give it.
     pub fn read(&self, kept: &Kept<V>, buffer: &mut Vec<u8>) -> Result<()> {
         buffer.clear();
+        if let Some(at) = kept.at.checked_sub(self.written) {
+            let at = at as usize;
+            buffer.extend_from_slice(&self.unwritten[at..at + kept.length]);
+            return Ok(());
+        }
         buffer.resize(kept.length, 0);
+        self.read_at(kept.at, buffer)
+    }
+
+    /// Calls `each` with every record that is `wanted`, by key. Records are read ahead, which pays
+    /// where keys grow as records are kept.
+    ///
+    /// # Errors
+    /// `Unavailable` where the disk fails, or what `each` returns.
+    pub fn for_each(
+        &self,
+        wanted: impl Fn(&V) -> bool,
+        mut each: impl FnMut(&K, &V, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut window = Vec::new();
+        let mut window_at = 0;
+        let mut record = Vec::new();
+        for (key, kept) in self.kept.iter().filter(|(_, kept)| wanted(&kept.value)) {
+            let end = kept.at + kept.length as u64;
+            if end > self.written || kept.length > WINDOW_BYTES {
+                self.read(kept, &mut record)?;
+                each(key, &kept.value, &record)?;
+                continue;
+            }
+            if kept.at < window_at || end > window_at + window.len() as u64 {
+                window_at = kept.at;
+                window.resize(WINDOW_BYTES.min((self.written - window_at) as usize), 0);
+                self.read_at(window_at, &mut window)?;
+            }
+            let start = (kept.at - window_at) as usize;
+            each(key, &kept.value, &window[start..start + kept.length])?;
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> Result<()> {
         let Some(file) = &self.file else {
             return Err(Error::internal("a record was kept, but there is no attic"));
         };
-        file.read_exact_at(buffer, kept.at)
+        file.read_exact_at(buffer, at)
             .map_err(|error| Error::unavailable("could not read a record back").with_source(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut attic = Attic::new(folder.path().to_owned());
+        let record = |key: u32| vec![key as u8; 1 + (key as usize * 7919) % 1000];
+        for key in 0..2000 {
+            attic.keep(key, &record(key), key % 3).unwrap();
+        }
+        for key in (0..2000).step_by(7) {
+            attic.forget(&key);
+        }
+        let mut buffer = Vec::new();
+        for (key, kept) in attic.iter() {
+            attic.read(kept, &mut buffer).unwrap();
+            assert_eq!(buffer, record(*key));
+        }
+        let mut seen = Vec::new();
+        let each = |key: &u32, _: &u32, bytes: &[u8]| {
+            assert_eq!(bytes, record(*key));
+            seen.push(*key);
+            Ok(())
+        };
+        attic.for_each(|third| *third == 1, each).unwrap();
+        let expected: Vec<u32> = (0..2000)
+            .filter(|key| key % 7 != 0 && key % 3 == 1)
+            .collect();
+        assert_eq!(seen, expected);
     }
 }

@@ -1,4 +1,4 @@
-//! One [`Cutter`] for all workers of a process, and the epochs that they have not taken yet.
+//! One cutter for all workers of a process, and the epochs that they have not taken yet.
 //!
 //! Whichever worker first needs an epoch cuts it, on behalf of all; whoever takes a part and finds
 //! the cutter free cuts the next epoch ahead, so that nobody needs to wait. Every process cuts the

@@ -384,17 +384,16 @@ impl Desk {
     /// # Errors
     /// Where the attic or `each` fails.
     pub fn for_each_kept(&self, mut each: impl FnMut(Epoch, &[u8]) -> Result<()>) -> Result<()> {
-        let (mut record, mut line) = (Vec::new(), Vec::new());
-        for (position, kept) in self.attic.iter() {
-            if kept.value.label == Label::Kept {
-                self.attic.read(kept, &mut record)?;
+        let mut line = Vec::new();
+        self.attic.for_each(
+            |stored| stored.label == Label::Kept,
+            |position, stored, record| {
                 line.clear();
-                write_event(&self.style.event, &record, kept.value.add_valid, &mut line);
+                write_event(&self.style.event, record, stored.add_valid, &mut line);
                 line.push(b'\n');
-                each(position.epoch, &line)?;
-            }
-        }
-        Ok(())
+                each(position.epoch, &line)
+            },
+        )
     }
 
     /// The number of kept events in the attic.

@@ -1,6 +1,15 @@
 //! The flagship dataflow: repairs an event stream.
 //!
-//! [`spec`] is its file format, [`report`] what a run says of itself.
+//! Before the run: [`spec`] (the file format), [`inputs`] and [`outputs`] (what it reads and writes).
+//!
+//! On the way of a record: [`reading`] (a part of an epoch to rows; [`names`] and [`renumber`] make
+//! streams and types numbers), [`wiring`] (the dataflow), [`fill`] (the rules about gaps), [`desk`]
+//! (records that wait for their verdicts), [`ledger`] (what runs across workers), [`lines`] (how it
+//! is written), [`commit`] (where it is written).
+//!
+//! Around it: [`mod@run`] (the worker loop), [`tally`] (what is counted, and held against each other),
+//! [`report`] (what a run says of itself).
+
 pub mod commit;
 pub mod desk;
 pub mod fill;
