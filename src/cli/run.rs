@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::dataflow_file::DataflowFile;
+use crate::repair::spec::Keep;
 use crate::repair::{self, Cluster, Dataflow, Report, RunOptions};
 use crate::{Error, ErrorKind, Result};
 
@@ -98,7 +99,13 @@ fn judge(dataflow: &Dataflow, report: &Report) -> Result<()> {
             "the run was stopped after {} records, before its input ended",
             report.read
         ))
-        .with_hint("what was read is written; run it again to read all of it"));
+        .with_hint(match dataflow.keep {
+            Keep::First => "what was read is written; run it again to read all of it",
+            Keep::Last => {
+                "with keep = \"last\" nothing is final before the end, so clean.jsonl is empty; \
+                 run it again to read all of it"
+            }
+        }));
     }
     let Some(limit) = dataflow.dead_share else {
         return Ok(());

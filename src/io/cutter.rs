@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// Bytes asked of an input at once.
 const READ_BYTES: usize = 128 << 10;
 /// Of a record that is too long, the bytes that are kept.
-const OVERSIZE_KEPT_BYTES: usize = 64 << 10;
+pub(super) const OVERSIZE_KEPT_BYTES: usize = 64 << 10;
 /// Epochs of files are about this long, where the engine may choose.
 const ADAPTED_EVENTS: usize = 16 << 10;
 /// See [`ADAPTED_EVENTS`]: whichever comes first.
@@ -156,7 +156,11 @@ impl Cutter {
         let ahead = if filled == Filled::End {
             filled
         } else {
-            self.fill(1, usize::MAX)?
+            // What goes wrong there is the next epoch's matter.
+            self.fill(1, usize::MAX).unwrap_or_else(|error| {
+                self.failed = Some(error);
+                Filled::Pending
+            })
         };
         let ended = std::mem::take(&mut self.ended);
         let last = ahead == Filled::End && self.building.records.is_empty();
@@ -204,6 +208,7 @@ impl Cutter {
             if self.is_old() {
                 return Ok(Filled::Pending);
             }
+            self.let_go_of_blank_lines();
             if self.open.is_none() {
                 match (self.inputs)() {
                     None => return Ok(Filled::End),
@@ -241,6 +246,23 @@ impl Cutter {
                     self.end_input();
                 }
             }
+        }
+    }
+
+    /// Lets go of the bytes between the last record and the current line, where they are many.
+    fn let_go_of_blank_lines(&mut self) {
+        let building = &mut self.building;
+        // The byte behind a record stays: it tells how its line ends.
+        let from = building
+            .records
+            .last()
+            .map_or(0, |span| span.start + span.length + 1);
+        let blank = self.lines.start.saturating_sub(from);
+        if blank > READ_BYTES {
+            building.bytes.drain(from..self.lines.start);
+            self.lines.start -= blank;
+            self.lines.scanned -= blank;
+            self.lines.broken = true;
         }
     }
 

@@ -34,8 +34,10 @@ pub struct Input {
     bytes: Bytes,
 }
 
+type Reader = Box<dyn Read + Send>;
+
 enum Bytes {
-    Now(Box<dyn Read + Send>),
+    Now(Reader),
     Later {
         chunks: Receiver<io::Result<Vec<u8>>>,
         rest: Vec<u8>,
@@ -53,32 +55,23 @@ impl std::fmt::Debug for Input {
 
 impl Input {
     /// Opens the file at `path`; `.gz` and `.zst` are decompressed. `progress` counts the bytes
-    /// read from the file.
+    /// read from the file. A pipe is opened only by the thread that waits for it.
     ///
     /// # Errors
     /// `Unavailable` where the file cannot be opened.
     pub fn open(path: &Path, progress: Arc<AtomicU64>) -> Result<Self> {
         let label = path.display().to_string();
-        let fail = |error: io::Error| {
+        let open = || -> io::Result<Bytes> {
+            if path.metadata()?.is_file() {
+                Ok(Bytes::Now(open_file(path, progress)?))
+            } else {
+                let path = path.to_owned();
+                Ok(Bytes::waiting_for(move || open_file(&path, progress)))
+            }
+        };
+        let bytes = open().map_err(|error| {
             Error::unavailable(format!("could not open input \"{label}\"")).with_source(error)
-        };
-        let file = File::open(path).map_err(fail)?;
-        let is_regular = file.metadata().map_err(fail)?.is_file();
-        let counted = Counted {
-            inner: file,
-            progress,
-        };
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        let reader: Box<dyn Read + Send> = match extension {
-            Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(counted)),
-            Some("zst") => Box::new(zstd::stream::read::Decoder::new(counted).map_err(fail)?),
-            _ => Box::new(counted),
-        };
-        let bytes = if is_regular {
-            Bytes::Now(reader)
-        } else {
-            Bytes::waiting_for(reader)
-        };
+        })?;
         Ok(Input { label, bytes })
     }
 
@@ -86,7 +79,7 @@ impl Input {
     pub fn stdin() -> Self {
         Input {
             label: "stdin".to_owned(),
-            bytes: Bytes::waiting_for(Box::new(io::stdin())),
+            bytes: Bytes::waiting_for(|| Ok(Box::new(io::stdin()))),
         }
     }
 
@@ -138,24 +131,24 @@ impl Input {
 }
 
 impl Bytes {
-    /// Reads in a thread of its own, which ends with the input or when nobody takes its chunks.
-    fn waiting_for(mut reader: Box<dyn Read + Send>) -> Self {
+    /// Opens and reads in a thread of its own, which ends with the input or when nobody takes its
+    /// chunks.
+    fn waiting_for(open: impl FnOnce() -> io::Result<Reader> + Send + 'static) -> Self {
         let (sender, chunks) = sync_channel(CHUNKS_AHEAD);
         std::thread::spawn(move || {
-            loop {
-                let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-                let sent = match read_some(&mut reader, &mut chunk, CHUNK_BYTES) {
-                    Ok(Fill::Bytes(_)) => sender.send(Ok(chunk)),
-                    Ok(_) => return,
-                    Err(error) => {
-                        // The receiver may be gone, and then nobody asks why reading failed.
-                        let _ = sender.send(Err(error));
-                        return;
+            let read_all = || -> io::Result<()> {
+                let mut reader = open()?;
+                loop {
+                    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+                    let fill = read_some(&mut reader, &mut chunk, CHUNK_BYTES)?;
+                    if fill == Fill::End || sender.send(Ok(chunk)).is_err() {
+                        return Ok(());
                     }
-                };
-                if sent.is_err() {
-                    return;
                 }
+            };
+            if let Err(error) = read_all() {
+                // The receiver may be gone, and then nobody asks why reading failed.
+                let _ = sender.send(Err(error));
             }
         });
         Bytes::Later {
@@ -164,6 +157,25 @@ impl Bytes {
             taken: 0,
         }
     }
+}
+
+/// Opens a file, compressed or not.
+fn open_file(path: &Path, progress: Arc<AtomicU64>) -> io::Result<Reader> {
+    let file = File::open(path)?;
+    // A compressed file of no bytes holds nothing, not half a header.
+    let metadata = file.metadata()?;
+    let is_empty = metadata.is_file() && metadata.len() == 0;
+    let counted = Counted {
+        inner: file,
+        progress,
+    };
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let extension = extension.map(str::to_ascii_lowercase);
+    Ok(match extension.as_deref().filter(|_| !is_empty) {
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(counted)),
+        Some("zst") => Box::new(zstd::stream::read::Decoder::new(counted)?),
+        _ => Box::new(counted),
+    })
 }
 
 /// Reads `most` bytes into the end of `buffer`, fewer only at the end.

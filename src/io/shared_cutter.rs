@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::cutter::{CutEpoch, Cutter, EpochLimits, NextInput, is_blank};
+use super::cutter::{CutEpoch, Cutter, EpochLimits, NextInput, OVERSIZE_KEPT_BYTES, is_blank};
 use super::part::{EpochBuffer, Part, Segment, Span};
 use crate::time::Epoch;
 use crate::{Error, Result};
@@ -85,13 +85,18 @@ impl SharedCutter {
         let (mut line, mut offset) = (1, 0);
         for records in epochs {
             let mut buffer = EpochBuffer::default();
-            for record in records.iter().filter(|record| !is_blank(record)) {
+            for text in records.iter().filter(|text| !is_blank(text)) {
+                // A record is what stands before the end of a line.
+                let record = text.strip_suffix(b"\n").unwrap_or(text);
+                let record = record.strip_suffix(b"\r").unwrap_or(record);
+                let mut kept_bytes = record.len();
                 let start = buffer.bytes.len();
                 let first_record = buffer.records.len();
                 if record.len() > max_record_bytes {
+                    kept_bytes = kept_bytes.min(OVERSIZE_KEPT_BYTES);
                     buffer.oversize.push((first_record, record.len() as u64));
                 }
-                let kept = &record[..record.len().min(max_record_bytes)];
+                let kept = &record[..kept_bytes];
                 buffer.bytes.extend_from_slice(kept);
                 buffer.bytes.push(b'\n');
                 buffer.records.push(Span {
@@ -106,7 +111,7 @@ impl SharedCutter {
                     offset,
                     line,
                 });
-                offset += record.len() as u64 + 1;
+                offset += text.len() as u64 + 1;
                 line += 1;
             }
             shelf.cut.push_back(CutEpoch {
@@ -143,6 +148,7 @@ impl SharedCutter {
         // Another worker may have cut it while this one waited.
         while cutter.next_epoch <= epoch {
             if let Some(error) = cutter.failed.take() {
+                cutter.over = true;
                 return Err(error);
             }
             if cutter.over || lock(&self.shelf).stop {

@@ -5,7 +5,7 @@
 //! exceptions interrupt. Records of earlier epochs whose verdict changes come from the attic; what
 //! is to be said of them goes to one place as a [`Slip`], because their order runs across workers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,10 @@ pub struct Style {
     pub changelog: bool,
 }
 
+/// Letters of one reason that a desk gives as examples: more than are shown, because some are
+/// withdrawn.
+const EXAMPLES: usize = 16;
+
 /// A record in the attic.
 #[derive(Clone, Copy, Debug)]
 struct Stored {
@@ -69,8 +73,8 @@ pub struct Desk {
     style: Style,
     in_flight: VecDeque<InFlight>,
     attic: Attic<Position, Stored>,
-    /// Reasons of which an example was given.
-    exemplified: Vec<Reason>,
+    /// The letters that were given as examples and stand, by reason.
+    exemplified: BTreeMap<Reason, BTreeSet<Position>>,
 }
 
 /// What a desk has written for one epoch.
@@ -104,7 +108,7 @@ impl Desk {
             style,
             in_flight: VecDeque::new(),
             attic: Attic::new(folder),
-            exemplified: Vec::new(),
+            exemplified: BTreeMap::new(),
         }
     }
 
@@ -218,7 +222,8 @@ impl Desk {
                 };
                 let dead = written.pages.of(Sink::Dead);
                 letter.write(&self.style.sources, record.bytes, record.oversize, dead);
-                self.count_letter(&letter, part, index, &mut written.tally);
+                let position = self.position(part, index);
+                self.count_letter(&letter, position, record.bytes, &mut written.tally);
             }
             Exception::Rewrite { add_valid } => self.write_kept(part, index, add_valid, written),
             Exception::Judged {
@@ -236,7 +241,8 @@ impl Desk {
                     };
                     let dead = written.pages.of(Sink::Dead);
                     letter.write(&self.style.sources, record.bytes, None, dead);
-                    self.count_letter(&letter, part, index, &mut written.tally);
+                    let position = self.position(part, index);
+                    self.count_letter(&letter, position, record.bytes, &mut written.tally);
                 } else if open {
                     let position = self.position(part, index);
                     written
@@ -306,7 +312,7 @@ impl Desk {
 
     /// Withdraws what was said of an earlier record, and says what is true now.
     fn restate(
-        &self,
+        &mut self,
         epoch: Epoch,
         position: Position,
         stored: &Stored,
@@ -330,10 +336,11 @@ impl Desk {
             let mut content = Vec::new();
             if withdraws {
                 letter.write_withdrawal(&self.style.sources, &mut content);
+                self.count_withdrawal(reason, position, &mut written.tally);
             } else {
                 letter.write(&self.style.sources, record, None, &mut content);
+                self.count_letter(&letter, position, record, &mut written.tally);
             }
-            written.tally.letter(reason, if withdraws { -1 } else { 1 });
             written.slips.push(Slip {
                 sink: Sink::Dead as u8,
                 withdraws,
@@ -404,17 +411,36 @@ impl Desk {
             .count() as u64
     }
 
-    fn count_letter(&mut self, letter: &Letter<'_>, part: &Part, index: usize, tally: &mut Tally) {
+    /// Counts a letter that is written, and gives it as an example if there are few.
+    fn count_letter(
+        &mut self,
+        letter: &Letter<'_>,
+        position: Position,
+        record: &[u8],
+        tally: &mut Tally,
+    ) {
         tally.letter(letter.reason, 1);
-        if !self.exemplified.contains(&letter.reason) {
-            self.exemplified.push(letter.reason);
-            let position = self.position(part, index);
+        let given = self.exemplified.entry(letter.reason).or_default();
+        if given.len() < EXAMPLES {
+            given.insert(position);
             let sample = Sample {
                 place: self.style.sources.describe(letter.place),
                 detail: letter.detail.to_owned(),
-                excerpt: excerpt(part.record(index).bytes),
+                excerpt: excerpt(record),
             };
-            tally.examples.insert(letter.reason, (position, sample));
+            tally.examples.insert((letter.reason, position), sample);
+        }
+    }
+
+    /// Counts a letter that is withdrawn.
+    fn count_withdrawal(&mut self, reason: Reason, position: Position, tally: &mut Tally) {
+        tally.letter(reason, -1);
+        if self
+            .exemplified
+            .get_mut(&reason)
+            .is_some_and(|given| given.remove(&position))
+        {
+            tally.withdrawn.push((reason, position));
         }
     }
 

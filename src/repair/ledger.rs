@@ -95,13 +95,20 @@ pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut 
                 let page = if *diff < 0 { &mut *head } else { &mut *tail };
                 write_gap_letter(*reason, epoch, *diff, &name, ids, page.of(Sink::Dead));
                 entry.tally.letter(*reason, i64::from(*diff));
-                if *diff > 0 && !entry.tally.examples.contains_key(reason) {
+                let sample = gap_sample(stream, ids);
+                if *diff > 0 {
+                    // One example a reason and epoch is enough.
                     let position = Position {
                         epoch,
                         ..Position::default()
                     };
-                    let sample = gap_sample(stream, ids);
-                    entry.tally.examples.insert(*reason, (position, sample));
+                    entry
+                        .tally
+                        .examples
+                        .entry((*reason, position))
+                        .or_insert(sample);
+                } else {
+                    entry.tally.withdrawn_about_gaps.push((*reason, sample));
                 }
             }
             Note::Gap {

@@ -1,5 +1,6 @@
 //! The files of a run: made anew, and never over an input.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::RunOptions;
@@ -41,7 +42,7 @@ pub fn open_outputs(
         .into_iter()
         .chain(["report.json"])
     {
-        refuse_input(&out.join(name), inputs)?;
+        check_output(&out.join(name), inputs)?;
     }
     let mut outputs: [Vec<Output>; 4] = Default::default();
     for sink in Sink::ALL {
@@ -68,15 +69,25 @@ pub fn open_outputs(
     Ok(outputs)
 }
 
-/// Refuses to write over an input.
-fn refuse_input(output: &Path, inputs: &[InputSpec]) -> Result<()> {
-    let Ok(output_is) = output.canonicalize() else {
+/// Refuses to write over an input, and what is no place to write to.
+fn check_output(output: &Path, inputs: &[InputSpec]) -> Result<()> {
+    let Ok(there) = output.metadata() else {
         return Ok(());
     };
-    let is_input = inputs.iter().any(|input| match input {
-        InputSpec::Path(path) => path.canonicalize().is_ok_and(|path| path == output_is),
-        InputSpec::Stdin => false,
-    });
+    if there.is_dir() {
+        let message = format!("the output \"{}\" is a directory", output.display());
+        return Err(Error::usage(message).with_hint("choose another output folder with --out DIR"));
+    }
+    // The same file may have many names, or none where it is standard input.
+    let is_input = there.is_file()
+        && inputs.iter().any(|input| {
+            let path = match input {
+                InputSpec::Path(path) => path.as_path(),
+                InputSpec::Stdin => Path::new("/dev/stdin"),
+            };
+            path.metadata()
+                .is_ok_and(|its| (its.dev(), its.ino()) == (there.dev(), there.ino()))
+        });
     if !is_input {
         return Ok(());
     }

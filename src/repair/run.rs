@@ -435,23 +435,21 @@ fn report(done: Done, workers: usize, elapsed_s: f64) -> Report {
         .filter(|(_, count)| **count > 0)
         .map(|(reason, count)| (*reason, *count as u64))
         .collect();
-    let examples = totals
-        .examples
-        .into_iter()
-        .filter(|(reason, _)| dead.contains_key(reason))
-        .map(|(reason, (_, sample))| {
-            let example = Example {
+    let mut examples = BTreeMap::new();
+    for ((reason, _), sample) in totals.examples {
+        if dead.contains_key(&reason) {
+            examples.entry(reason).or_insert(Example {
                 place: sample.place,
                 detail: sample.detail,
                 excerpt: sample.excerpt,
-            };
-            (reason, example)
-        });
+            });
+        }
+    }
     Report {
         read: totals.read,
         kept: totals.seats.max(0) as u64,
         reconstructed: totals.reconstructed.max(0) as u64,
-        examples: examples.collect(),
+        examples,
         dead,
         gaps_open: totals.gaps_open.max(0) as u64,
         gaps_missing_ids: totals.gaps_missing.max(0) as u128,

@@ -34,8 +34,12 @@ pub struct Tally {
     pub gaps_open: i64,
     /// Ids that they miss.
     pub gaps_missing: i128,
-    /// An early dead letter of each reason.
-    pub examples: BTreeMap<Reason, (Position, Sample)>,
+    /// Some of the dead letters that stand.
+    pub examples: BTreeMap<(Reason, Position), Sample>,
+    /// Those of them that were withdrawn.
+    pub withdrawn: Vec<(Reason, Position)>,
+    /// Letters about gaps that were withdrawn.
+    pub withdrawn_about_gaps: Vec<(Reason, Sample)>,
 }
 
 /// A dead letter as a report shows it.
@@ -48,6 +52,10 @@ pub struct Sample {
     /// The record's beginning.
     pub excerpt: String,
 }
+
+/// Letters of one reason of which the totals keep a sample: more than are shown, because some are
+/// withdrawn.
+const EXAMPLES: usize = 64;
 
 impl Tally {
     /// Adds the changes `more`.
@@ -65,13 +73,25 @@ impl Tally {
         self.filled += more.filled;
         self.gaps_open += more.gaps_open;
         self.gaps_missing += more.gaps_missing;
-        for (reason, example) in &more.examples {
-            let earliest = self
+        for letter in &more.withdrawn {
+            self.examples.remove(letter);
+        }
+        if !more.withdrawn_about_gaps.is_empty() {
+            self.examples.retain(|(reason, _), sample| {
+                !more
+                    .withdrawn_about_gaps
+                    .iter()
+                    .any(|(r, s)| r == reason && s == sample)
+            });
+        }
+        for (key, sample) in &more.examples {
+            let known = self
                 .examples
-                .entry(*reason)
-                .or_insert_with(|| example.clone());
-            if example.0 < earliest.0 {
-                *earliest = example.clone();
+                .keys()
+                .filter(|(reason, _)| *reason == key.0)
+                .count();
+            if known < EXAMPLES {
+                self.examples.insert(*key, sample.clone());
             }
         }
     }

@@ -358,6 +358,10 @@ fn fill<'scope>(
             });
             let mut output = output.activate();
             while let Some((_, due)) = waiting.pop_passed(frontiers) {
+                // The watermark is told for the next epoch, which may never come.
+                if !due.data.ticked {
+                    continue;
+                }
                 filler.apply(due.data.epoch, &mut notes);
                 output
                     .session(&due.capabilities[0])
@@ -439,6 +443,7 @@ fn desk<'scope>(
 /// What arrived for an epoch of [`keep_ledger`].
 #[derive(Default)]
 struct LedgerEpoch {
+    ticked: bool,
     slips: Vec<Slip>,
     notes: Vec<Note>,
     kept: i64,
@@ -466,7 +471,7 @@ fn keep_ledger<'scope>(
         move |frontiers| {
             ticks.for_each(|capability, _| {
                 if let Some(epoch) = epoch_of(&capability) {
-                    waiting.at(epoch, &capability);
+                    waiting.at(epoch, &capability).ticked = true;
                 }
             });
             slips.for_each(|capability, data| {
@@ -486,13 +491,14 @@ fn keep_ledger<'scope>(
             });
             let mut output = output.activate();
             while let Some((epoch, due)) = waiting.pop_passed(frontiers) {
-                if office.worker != 0 {
+                if office.worker != 0 || !due.data.ticked {
                     continue;
                 }
                 let LedgerEpoch {
                     mut slips,
                     mut notes,
                     kept,
+                    ..
                 } = due.data;
                 let mut entry = ledger::write_entry(&style, epoch, &mut slips, &mut notes);
                 entry.tally.seats = kept;

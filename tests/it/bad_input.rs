@@ -56,7 +56,7 @@ impl Folder {
             .arg(self.path("flow.toml"))
             .arg("--out")
             .arg(self.path("out"));
-        command.args(["-w", "2", "--quiet"]);
+        command.arg("--quiet");
         command
     }
 
@@ -618,4 +618,115 @@ fn what_an_earlier_run_left_is_replaced() {
     assert_eq!(folder.read("out/clean.jsonl"), event(7));
     assert_eq!(folder.read("out/dead.jsonl"), "");
     assert_eq!(folder.reported("/read"), "1");
+}
+
+/// The same file under another name, or as standard input, is still the input.
+#[test]
+fn an_input_is_never_written_over() {
+    let content = [event(1), event(2)].concat();
+    let folder = Folder::reading("in.jsonl");
+    folder.write("in.jsonl", &content);
+    std::fs::create_dir(folder.path("out")).unwrap();
+    std::fs::hard_link(folder.path("in.jsonl"), folder.path("out/clean.jsonl")).unwrap();
+    folder
+        .run()
+        .expect_code(2)
+        .expect_said(&["its own input", "clean.jsonl"]);
+    let stdin = File::open(folder.path("in.jsonl")).unwrap();
+    process::run(folder.command().args(["--input", "-"]).stdin(stdin)).expect_code(2);
+    assert_eq!(folder.read("in.jsonl"), content);
+}
+
+/// An epoch that is complete is written, whatever is wrong behind it.
+#[test]
+fn a_damaged_input_is_named_though_it_follows_a_whole_epoch() {
+    let folder = Folder::reading("in.jsonl");
+    folder.write("in.jsonl", [event(1), event(2)].concat());
+    folder.write("bad.jsonl.zst", "no archive");
+    let inputs = ["in.jsonl", "bad.jsonl.zst"].map(|name| folder.path(name));
+    let mut command = folder.command();
+    command.arg("--input").arg(&inputs[0]);
+    command.arg("--input").arg(&inputs[1]);
+    process::run(command.args(["--epoch-events", "2"]))
+        .expect_code(1)
+        .expect_said(&["bad.jsonl.zst"]);
+}
+
+#[test]
+fn blank_lines_cost_no_memory() {
+    let folder = Folder::reading("in.jsonl");
+    let blank = format!("{}\n", " ".repeat(4095)).repeat(100 << 8);
+    folder.write("in.jsonl", [event(1), blank, event(3)].concat());
+    let ended = folder.run();
+    ended.expect_code(0);
+    assert!(ended.peak_bytes < 80 << 20, "{} bytes", ended.peak_bytes);
+    assert_eq!(folder.reported("/read"), "2");
+    assert_eq!(folder.read("out/clean.jsonl").lines().count(), 3);
+}
+
+/// A pipe that nobody writes to holds back neither what came before it nor the wish to stop.
+#[test]
+fn a_pipe_without_a_writer_holds_nothing_back() {
+    let folder = Folder::reading("in.jsonl");
+    folder.append("flow.toml", "[sink.clean]\nkind = \"stdout\"\n");
+    folder.write("in.jsonl", [event(1), event(2)].concat());
+    let pipe = folder.path("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut command = folder.command();
+    command.arg("--input").arg(folder.path("in.jsonl"));
+    let mut child = command.arg("--input").arg(&pipe).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert_eq!(line, event(1));
+    let pid = child.id().to_string();
+    let asked = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(asked.success());
+    process::wait(child)
+        .expect_code(1)
+        .expect_said(&["stopped"]);
+}
+
+/// A grace makes the watermark matter to an epoch that never comes.
+#[test]
+fn a_run_that_stops_ends_with_its_last_epoch() {
+    for workers in ["1", "4"] {
+        let folder = Folder::reading("unused.jsonl");
+        folder.append(
+            "flow.toml",
+            "[gaps]\ngrace = \"1s\"\n[sink.changes]\nkind = \"stdout\"\n",
+        );
+        let at = |id: i64| event(id).replace("00:00:00", &format!("00:00:{:02}", 10 * id));
+        let mut command = folder.command();
+        let command = command.args(["-w", workers, "--input", "-"]);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin
+            .write_all([at(1), at(3), at(5)].concat().as_bytes())
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut changes = String::new();
+        stdout.read_line(&mut changes).unwrap();
+        let pid = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        stdout.read_to_string(&mut changes).unwrap();
+        process::wait(child)
+            .expect_code(1)
+            .expect_said(&["stopped"]);
+        drop(stdin);
+        assert!(!changes.contains("reconstructed"), "{changes}");
+        assert_eq!(folder.reported("/reconstructed"), "0");
+    }
 }
