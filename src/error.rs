@@ -89,6 +89,19 @@ impl Error {
         self
     }
 
+    /// The message, and the hint on a line of its own.
+    ///
+    /// ```
+    /// let error = amend::Error::usage("no input").with_hint("name a file");
+    /// assert_eq!(error.to_text(), "no input\nhint: name a file");
+    /// ```
+    pub fn to_text(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{self}\nhint: {hint}"),
+            None => self.to_string(),
+        }
+    }
+
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
         self.kind

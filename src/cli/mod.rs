@@ -58,10 +58,7 @@ pub fn main() -> ExitCode {
 }
 
 fn print_error(err: &Error) {
-    let mut text = format!("error: {err}\n");
-    if let Some(hint) = err.hint() {
-        text.push_str(&format!("hint: {hint}\n"));
-    }
+    let text = format!("error: {}\n", err.to_text());
     // Standard error is the last place to say anything.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }

@@ -17,18 +17,19 @@ use serde::{Deserialize, Serialize};
 use super::{Label, Position, Print};
 use crate::time::Epoch;
 
-/// Which copy takes the seat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which copy of an event takes the seat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
-    /// The first valid one.
+    /// The first valid one in the input.
+    #[default]
     First,
-    /// The last valid one.
+    /// The last valid one in the input.
     Last,
 }
 
 /// A copy of an event: where it stands, and what it looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Sighted {
+pub struct Copied {
     /// Its place in the input.
     pub position: Position,
     /// What it looks like.
@@ -41,7 +42,7 @@ pub type Judged = (Position, Label, bool);
 /// Judges the copies of each key.
 ///
 /// ```
-/// use amend::operators::dedup::{Keep, Sighted, dedup};
+/// use amend::operators::dedup::{Keep, Copied, dedup};
 /// use amend::operators::{Label, Position, Print};
 /// use differential_dataflow::input::Input;
 ///
@@ -55,7 +56,7 @@ pub type Judged = (Position, Label, bool);
 ///         });
 ///         input
 ///     });
-///     let copy = |epoch, hash| Sighted {
+///     let copy = |epoch, hash| Copied {
 ///         position: Position { epoch, ..Position::default() },
 ///         print: Print::new(hash, true),
 ///     };
@@ -73,7 +74,7 @@ pub type Judged = (Position, Label, bool);
 /// });
 /// ```
 pub fn dedup<'scope, K>(
-    copies: VecCollection<'scope, Epoch, (K, Sighted)>,
+    copies: VecCollection<'scope, Epoch, (K, Copied)>,
     keep: Keep,
 ) -> VecCollection<'scope, Epoch, Judged>
 where
@@ -85,12 +86,12 @@ where
 }
 
 /// Judges the copies of one key, which are sorted by position.
-fn judge(keep: Keep, copies: &[(&Sighted, isize)], said: &mut Vec<(Judged, isize)>) {
+fn judge(keep: Keep, copies: &[(&Copied, isize)], said: &mut Vec<(Judged, isize)>) {
     let mut present = copies
         .iter()
         .filter(|(_, diff)| *diff > 0)
         .map(|(copy, _)| *copy);
-    let is_valid = |copy: &&Sighted| copy.print.is_valid();
+    let is_valid = |copy: &&Copied| copy.print.is_valid();
     let seat = match keep {
         Keep::First => {
             let first = present.clone().next();

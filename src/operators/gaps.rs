@@ -20,7 +20,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::SequenceKey;
-use super::per_epoch::{PerEpoch, epoch_of};
+use super::per_epoch::PerEpoch;
 use super::sightings::Run;
 use crate::time::Epoch;
 
@@ -108,7 +108,6 @@ where
                 for (run, epoch, diff) in data.drain(..) {
                     waiting.at(epoch, &capability).push((run, diff));
                 }
-                debug_assert!(epoch_of(&capability).is_some());
             });
             let mut output = output.activate();
             while let Some((epoch, mut due)) = waiting.pop_passed(frontiers) {

@@ -606,16 +606,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::testing::workload::Random;
 
     #[test]
     fn runs_cover_exactly_the_members() {
-        let mut state = 3_u64;
+        let mut random = Random::new(3);
         for round in 0..200 {
             let mut bits = Bits::default();
             for word in &mut bits.0 {
-                state = state
-                    .wrapping_mul(6364136223846793005)
-                    .wrapping_add(1442695040888963407);
+                let state = random.draw();
                 *word = match round % 4 {
                     0 => state,
                     1 => state | state << 1 | state << 7,

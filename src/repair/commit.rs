@@ -133,17 +133,15 @@ impl Committer {
     pub fn commit(&mut self, epoch: Epoch, sizes: &mut [Sizes], last: bool) -> Result<()> {
         sizes.sort_unstable_by_key(|sizes| sizes.section);
         let office = Rc::clone(&self.office);
-        let sections = sizes.len() as u32;
-        if sections < office.workers {
+        // The head, a part of each worker, the tail.
+        if sizes.len() as u32 != office.workers + 2 {
             return Err(Error::internal(format!(
                 "epoch {epoch} lacks the word of some workers"
             )));
         }
-        let mut closed = false;
         for section in sizes.iter() {
             if section.section == Section::Tail {
                 self.close(sizes)?;
-                closed = true;
             }
             let pages = office.pages.borrow_mut().remove(&(epoch, section.section));
             for sink in Sink::ALL {
@@ -155,9 +153,6 @@ impl Committer {
                 }
                 self.ends[number] += section.sizes[number];
             }
-        }
-        if !closed {
-            self.close(sizes)?;
         }
         // Those of the last epoch may be there while earlier ones are still written.
         if last {

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::{Letter, Origin, Pages, Sink, Sources, letter_of, write_change};
 use super::reading::Finding;
-use super::tally::{Sample, Tally};
+use super::report::Example;
+use super::tally::Tally;
 use crate::event::{EventSpec, Reason, write::write_event};
 use crate::io::attic::Attic;
 use crate::io::part::{Part, Place};
@@ -212,18 +213,7 @@ impl Desk {
         let record = part.record(index);
         match *exception {
             Exception::Fault(fault) => {
-                let place = part.place(index);
-                let (reason, detail) = (fault.reason, fault.detail.as_str());
-                let letter = Letter {
-                    reason,
-                    detail,
-                    epoch: part.epoch,
-                    place,
-                };
-                let dead = written.pages.of(Sink::Dead);
-                letter.write(&self.style.sources, record.bytes, record.oversize, dead);
-                let position = self.position(part, index);
-                self.count_letter(&letter, position, record.bytes, &mut written.tally);
+                self.write_letter(part, index, fault.reason, &fault.detail, written);
             }
             Exception::Rewrite { add_valid } => self.write_kept(part, index, add_valid, written),
             Exception::Judged {
@@ -232,17 +222,7 @@ impl Desk {
                 add_valid,
             } => {
                 if let Some((reason, detail)) = letter_of(label) {
-                    let place = part.place(index);
-                    let letter = Letter {
-                        reason,
-                        detail,
-                        epoch: part.epoch,
-                        place,
-                    };
-                    let dead = written.pages.of(Sink::Dead);
-                    letter.write(&self.style.sources, record.bytes, None, dead);
-                    let position = self.position(part, index);
-                    self.count_letter(&letter, position, record.bytes, &mut written.tally);
+                    self.write_letter(part, index, reason, detail, written);
                 } else if open {
                     let position = self.position(part, index);
                     written
@@ -263,6 +243,28 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    /// Writes the dead letter of a record of the epoch at hand.
+    fn write_letter(
+        &mut self,
+        part: &Part,
+        index: usize,
+        reason: Reason,
+        detail: &str,
+        written: &mut Written,
+    ) {
+        let record = part.record(index);
+        let letter = Letter {
+            reason,
+            detail,
+            epoch: part.epoch,
+            place: part.place(index),
+        };
+        let dead = written.pages.of(Sink::Dead);
+        letter.write(&self.style.sources, record.bytes, record.oversize, dead);
+        let position = self.position(part, index);
+        self.count_letter(&letter, position, record.bytes, &mut written.tally);
     }
 
     /// Writes a kept event whose bytes may not be the record's.
@@ -423,7 +425,7 @@ impl Desk {
         let given = self.exemplified.entry(letter.reason).or_default();
         if given.len() < EXAMPLES {
             given.insert(position);
-            let sample = Sample {
+            let sample = Example {
                 place: self.style.sources.describe(letter.place),
                 detail: letter.detail.to_owned(),
                 excerpt: excerpt(record),

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use super::desk::Slip;
 use super::fill::{Guess, Note};
 use super::lines::{Origin, Pages, Sink, StreamName, write_change, write_gap, write_gap_letter};
-use super::tally::{Sample, Tally};
+use super::report::Example;
+use super::tally::Tally;
 use crate::event::{Reason, write::ReconstructedWriter};
 use crate::operators::Position;
 use crate::time::Epoch;
@@ -21,6 +22,15 @@ pub struct Style {
     pub changes: Option<ReconstructedWriter>,
     /// Whether streams are named by lists of fields.
     pub stream_is_list: bool,
+}
+
+impl Style {
+    fn name<'a>(&self, stream: &'a str) -> StreamName<'a> {
+        StreamName {
+            name: stream,
+            is_list: self.stream_is_list,
+        }
+    }
 }
 
 /// The head and the tail of one epoch.
@@ -40,17 +50,12 @@ pub struct Entry {
 pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut [Note]) -> Entry {
     let mut entry = Entry::default();
     slips.sort_unstable();
-    notes.sort_by_cached_key(|note| {
-        let name = note.stream().unwrap_or_default();
-        (
-            StreamName {
-                name,
-                is_list: style.stream_is_list,
-            }
-            .parts(),
-            note.clone(),
-        )
-    });
+    if style.stream_is_list {
+        let parts = |note: &Note| style.name(note.stream().unwrap_or_default()).parts();
+        notes.sort_by_cached_key(|note| (parts(note), note.clone()));
+    } else {
+        notes.sort_unstable_by(|a, b| (a.stream(), a).cmp(&(b.stream(), b)));
+    }
     let (head, tail) = (&mut entry.head, &mut entry.tail);
 
     let slips_for = |sink: Sink, withdraws: bool| {
@@ -87,10 +92,7 @@ pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut 
                 to,
                 diff,
             } => {
-                let name = StreamName {
-                    name: stream,
-                    is_list: style.stream_is_list,
-                };
+                let name = style.name(stream);
                 let ids = (*reason == Reason::GapTooWide).then_some((*from, *to));
                 let page = if *diff < 0 { &mut *head } else { &mut *tail };
                 write_gap_letter(*reason, epoch, *diff, &name, ids, page.of(Sink::Dead));
@@ -117,10 +119,7 @@ pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut 
                 to,
                 diff,
             } => {
-                let name = StreamName {
-                    name: stream,
-                    is_list: style.stream_is_list,
-                };
+                let name = style.name(stream);
                 // Closings come before openings.
                 let page = if *diff < 0 { &mut *head } else { &mut *tail };
                 write_gap(epoch, *diff, &name, (*from, *to), page.of(Sink::Gaps));
@@ -188,7 +187,7 @@ fn write_guess(
 }
 
 /// A dead letter about gaps, as a report shows it.
-fn gap_sample(stream: &str, ids: Option<(i64, i64)>) -> Sample {
+fn gap_sample(stream: &str, ids: Option<(i64, i64)>) -> Example {
     let place = if stream.is_empty() {
         String::new()
     } else {
@@ -198,7 +197,7 @@ fn gap_sample(stream: &str, ids: Option<(i64, i64)>) -> Sample {
         Some((from, to)) => format!("ids {from} to {to} are missing"),
         None => "the stream's gaps together miss too many ids".to_owned(),
     };
-    Sample {
+    Example {
         place,
         detail,
         excerpt: String::new(),

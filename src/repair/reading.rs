@@ -11,7 +11,7 @@ use super::spec::{Dataflow, FillType, Keep};
 use super::wiring::CopyUpdate;
 use crate::event::{Decoder, DedupKey, Fault, Reason};
 use crate::io::part::Part;
-use crate::operators::dedup::Sighted;
+use crate::operators::dedup::Copied;
 use crate::operators::sightings::Sighting;
 use crate::operators::{Position, Print};
 
@@ -165,7 +165,7 @@ impl Reading {
                 }
                 let number = if self.clustered { 0 } else { stream };
                 rows.copies
-                    .push((((number, key), Sighted { position, print }), part.epoch, 1));
+                    .push((((number, key), Copied { position, print }), part.epoch, 1));
             }
             if self.needs.times {
                 while stretch.is_none_or(|(_, end)| end <= at) {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::event::Reason;
 
@@ -42,7 +42,7 @@ pub struct Report {
 }
 
 /// A dead letter shown to a person.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Example {
     /// Where: `path:line`, or the stream and ids of a gap.
     pub place: String,

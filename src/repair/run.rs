@@ -19,7 +19,7 @@ use super::names::{LocalNames, Names};
 use super::outputs::open_outputs;
 use super::reading::{Reading, Rows};
 use super::renumber::Fresh;
-use super::report::{Example, Report};
+use super::report::Report;
 use super::spec::{Dataflow, InputSpec, Keep, SinkKind};
 use super::tally::Tally;
 use super::wiring::{self, Inputs, Plan, Tick, Times};
@@ -276,22 +276,16 @@ impl Job {
             LocalNames::new(types),
             clustered,
         );
-        let office_of_feeder = Rc::clone(&office);
         let feeder = Feeder {
             index,
             peers,
             clustered,
             inputs,
             reading,
-            office: office_of_feeder,
+            office: Rc::clone(&office),
         };
         let mut done = self.feed(worker, feeder);
         self.leave_if_failed();
-        if let Some((bar, _)) = &self.progress
-            && index == 0
-        {
-            bar.set_message("writing");
-        }
         while worker.has_dataflows() {
             worker.step_or_park(None);
             self.leave_if_failed();
@@ -436,13 +430,9 @@ fn report(done: Done, workers: usize, elapsed_s: f64) -> Report {
         .map(|(reason, count)| (*reason, *count as u64))
         .collect();
     let mut examples = BTreeMap::new();
-    for ((reason, _), sample) in totals.examples {
+    for ((reason, _), example) in totals.examples {
         if dead.contains_key(&reason) {
-            examples.entry(reason).or_insert(Example {
-                place: sample.place,
-                detail: sample.detail,
-                excerpt: sample.excerpt,
-            });
+            examples.entry(reason).or_insert(example);
         }
     }
     Report {

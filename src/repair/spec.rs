@@ -22,6 +22,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::event::EventSpec;
+pub use crate::operators::dedup::Keep;
 use crate::{Error, Result};
 
 /// The largest dataflow file that is read: one that is larger is somebody's data.
@@ -132,16 +133,6 @@ pub enum InputSpec {
     Path(PathBuf),
     /// Standard input.
     Stdin,
-}
-
-/// Which copy of an event takes the seat.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Keep {
-    /// The first valid one in the sequence.
-    #[default]
-    First,
-    /// The last valid one in the sequence.
-    Last,
 }
 
 /// The type of a reconstructed event.

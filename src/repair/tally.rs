@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::report::Example;
 use crate::event::Reason;
 use crate::operators::Position;
 use crate::{Error, Result};
@@ -35,22 +36,11 @@ pub struct Tally {
     /// Ids that they miss.
     pub gaps_missing: i128,
     /// Some of the dead letters that stand.
-    pub examples: BTreeMap<(Reason, Position), Sample>,
+    pub examples: BTreeMap<(Reason, Position), Example>,
     /// Those of them that were withdrawn.
     pub withdrawn: Vec<(Reason, Position)>,
     /// Letters about gaps that were withdrawn.
-    pub withdrawn_about_gaps: Vec<(Reason, Sample)>,
-}
-
-/// A dead letter as a report shows it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// `path:line`, or the stream and ids.
-    pub place: String,
-    /// What was found.
-    pub detail: String,
-    /// The record's beginning.
-    pub excerpt: String,
+    pub withdrawn_about_gaps: Vec<(Reason, Example)>,
 }
 
 /// Letters of one reason of which the totals keep a sample: more than are shown, because some are

@@ -35,7 +35,7 @@ use super::names::Names;
 use super::reading::Needs;
 use super::renumber::{Fresh, TypeCount, renumber};
 use super::spec::{Dataflow, Keep};
-use crate::operators::dedup::{self, Sighted, dedup};
+use crate::operators::dedup::{Copied, dedup};
 use crate::operators::gaps::{Gap, gaps};
 use crate::operators::per_epoch::{PerEpoch, epoch_of};
 use crate::operators::sightings::{Config, Sighting, sightings};
@@ -64,7 +64,7 @@ pub struct Times {
 }
 
 /// A copy under its dedup key.
-pub type CopyUpdate = (((u32, Vec<u8>), Sighted), Epoch, isize);
+pub type CopyUpdate = (((u32, Vec<u8>), Copied), Epoch, isize);
 
 /// What the worker loop feeds, and how it sees progress.
 pub struct Inputs {
@@ -213,10 +213,6 @@ fn judge_copies<'scope>(
     StreamVec<'scope, Epoch, Given>,
     StreamVec<'scope, Epoch, (Epoch, i64)>,
 ) {
-    let keep = match keep {
-        Keep::First => dedup::Keep::First,
-        Keep::Last => dedup::Keep::Last,
-    };
     let judged = dedup(copies.as_collection(), keep).inner;
     let kept = judged.clone().flat_map(|((_, label, _), epoch, diff)| {
         (label == Label::Kept).then_some((epoch, diff as i64))

@@ -27,10 +27,7 @@ pub fn leave_when_others_do() {
 
 /// Ends this process because of `error`, without waiting for the others.
 pub fn leave(error: &Error) -> ! {
-    let mut text = format!("error: {error}\n");
-    if let Some(hint) = error.hint() {
-        text.push_str(&format!("hint: {hint}\n"));
-    }
+    let text = format!("error: {}\n", error.to_text());
     // There is nobody left to tell that standard error does not take this.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
     std::process::exit(error.kind().exit_code().into())

@@ -110,7 +110,7 @@ impl Scenario {
     ) -> std::result::Result<(), String> {
         let result = match &self.script {
             Ok(script) => script.check(run),
-            Err(err) => Err(full_message(err)),
+            Err(err) => Err(err.to_text()),
         };
         let Some(pattern) = &self.error else {
             return result;
@@ -137,7 +137,7 @@ impl Script {
             .iter()
             .map(|action| action.step.clone())
             .collect();
-        let outputs = run(&self.dataflow, steps).map_err(|err| full_message(&err))?;
+        let outputs = run(&self.dataflow, steps).map_err(|err| err.to_text())?;
         let written = expect::written(&outputs, self.actions.len())?;
         let failures: Vec<String> = self
             .actions
@@ -168,13 +168,6 @@ impl Action {
                 Some(format!("{place}: unexpected output of the {what}\n{table}"))
             }
         }
-    }
-}
-
-fn full_message(err: &Error) -> String {
-    match err.hint() {
-        Some(hint) => format!("{err}\nhint: {hint}"),
-        None => err.to_string(),
     }
 }
 

@@ -3,7 +3,7 @@
 use differential_dataflow::trace::implementations::spine_fueled::SpineBatch;
 
 use super::merge::BlocksMerger;
-use super::{BLOCK_IDS, bit_of, block_of};
+use super::{bit_of, block_of};
 use crate::time::Epoch;
 
 /// Blocks of 64 ids, sorted by stream and block, with a time and a fingerprint for every id seen.
@@ -160,12 +160,6 @@ impl<S: Copy + Ord> BlocksBuilder<S> {
         if blocks.times.is_empty() {
             return None;
         }
-        debug_assert!(
-            blocks
-                .masks
-                .iter()
-                .all(|mask| mask.count_ones() <= BLOCK_IDS)
-        );
         blocks.shrink();
         Some(blocks)
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::batch::Blocks;
 use super::{bit_of, block_of};
 
-/// The blocks of one run of block numbers, in every batch that has some of them.
+/// Where a block lies: in which batch, and where in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
     batch: usize,

@@ -208,6 +208,7 @@ mod tests {
 
     use super::super::BlocksBuilder;
     use super::*;
+    use crate::testing::workload::Random;
 
     type Plain = BTreeMap<(u32, i64, i64), u64>;
 
@@ -234,13 +235,8 @@ mod tests {
 
     #[test]
     fn oracle_merge_is_union_and_later_counts() {
-        let mut state = 7_u64;
-        let mut random = move |below: u64| {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            (state >> 33) % below
-        };
+        let mut generator = Random::new(7);
+        let mut random = |below| generator.below(below);
         for _ in 0..300 {
             let mut sources = [Plain::new(), Plain::new()];
             for source in &mut sources {

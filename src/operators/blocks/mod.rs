@@ -17,9 +17,6 @@ pub mod merge;
 pub use batch::{Blocks, BlocksBuilder};
 pub use finder::{Finder, Found};
 
-/// Ids in a block: the bits of its mask.
-pub const BLOCK_IDS: u32 = 64;
-
 /// The block that holds `id`.
 #[inline]
 pub fn block_of(id: i64) -> i64 {

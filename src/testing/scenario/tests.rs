@@ -351,7 +351,7 @@ fn our_scenario_files_can_be_read() {
         for scenario in Scenario::from_text(&text, &path.display().to_string()).unwrap() {
             let script = scenario
                 .script
-                .unwrap_or_else(|err| panic!("{}", full_message(&err)));
+                .unwrap_or_else(|err| panic!("{}", err.to_text()));
             assert!(
                 script
                     .actions
