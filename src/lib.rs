@@ -39,12 +39,18 @@ pub mod error;
 pub mod event;
 pub mod io;
 pub mod operators;
+pub mod pcollection;
+pub mod pipeline;
+pub mod prelude;
 pub mod repair;
 pub mod runtime;
 pub mod testing;
 pub mod time;
+pub mod transforms;
+pub mod windowing;
 
 pub use error::{Error, ErrorKind};
+pub use runtime::job::{JobReport, Options, run};
 pub use time::{Epoch, EventTime};
 
 /// The result of everything that can stop a run.

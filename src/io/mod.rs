@@ -5,10 +5,16 @@
 //!   to workers as [`part`]s.
 //! - [`output`]: lines that many workers write into one file, each at its place.
 //! - [`attic`]: records that may still be needed, kept on disk.
+//! - [`source`]: what pipelines read from; [`memory`], [`json_lines`]: the sources there are.
+//! - [`dead_letter`]: elements set aside.
 
 pub mod attic;
 pub mod cutter;
+pub mod dead_letter;
 pub mod input;
+pub mod json_lines;
+pub mod memory;
 pub mod output;
 pub mod part;
 pub mod shared_cutter;
+pub mod source;

@@ -8,7 +8,8 @@
 //! - [`sightings`]: ids seen in sequences → copies, and maximal runs of ids. Backed by [`blocks`].
 //! - [`gaps`]: runs of ids → the gaps between them.
 //! - [`dedup`]: copies under any key → which one takes the seat, by a differential `reduce`.
-//! - [`watermark`]: event times → the watermark of the next epoch.
+//! - [`watermark`]: event times → the watermark of the next epoch; [`ticks`]: the watermark and the
+//!   clock of a source that many workers read.
 //! - [`per_epoch`]: the stash of epochs that all operators here wait with.
 
 pub mod blocks;
@@ -17,6 +18,7 @@ pub mod gaps;
 mod grouping;
 pub mod per_epoch;
 pub mod sightings;
+pub mod ticks;
 pub mod watermark;
 
 use std::fmt::Debug;

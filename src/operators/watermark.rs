@@ -9,7 +9,7 @@
 //! beyond it does not count. From then on the reference is the highest time that counted. When
 //! [`SAMPLE`] records in a row lie beyond it, they are judged like the first ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Records that show together where a partition's clock stands.
 pub const SAMPLE: usize = 100;
@@ -96,6 +96,8 @@ fn highest_plausible(times: &mut [i64], max_ahead: i64) -> Option<i64> {
 pub struct Watermark {
     bounds: Bounds,
     clocks: BTreeMap<u32, Clock>,
+    /// Partitions that are idle.
+    idle: BTreeSet<u32>,
     current: Option<i64>,
 }
 
@@ -105,6 +107,7 @@ impl Watermark {
         Watermark {
             bounds,
             clocks: BTreeMap::new(),
+            idle: BTreeSet::new(),
             current: None,
         }
     }
@@ -122,13 +125,24 @@ impl Watermark {
         self.clocks.remove(&partition);
     }
 
+    /// Takes note that `partition` is idle, and so does not hold the watermark back until it wakes.
+    pub fn rest(&mut self, partition: u32) {
+        self.idle.insert(partition);
+    }
+
+    /// Takes note that `partition` is no longer idle.
+    pub fn wake(&mut self, partition: u32) {
+        self.idle.remove(&partition);
+    }
+
     /// Moves the watermark to what the records so far allow.
     pub fn end_epoch(&mut self) {
         let bounds = self.bounds;
         let lowest = self
             .clocks
-            .values_mut()
-            .filter_map(|clock| clock.highest(bounds))
+            .iter_mut()
+            .filter(|(partition, _)| !self.idle.contains(partition))
+            .filter_map(|(_, clock)| clock.highest(bounds))
             .min();
         self.raise(lowest.map(|highest| highest.saturating_sub(bounds.disorder)));
     }

@@ -26,3 +26,13 @@ pub fn since_start() -> Duration {
     static START: OnceLock<Moment> = OnceLock::new();
     START.get_or_init(Moment::now).elapsed()
 }
+
+/// The time of day in UTC, in microseconds since 1970-01-01T00:00:00Z: the processing time of live
+/// sources, which is recorded with each epoch.
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+pub fn utc_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    })
+}

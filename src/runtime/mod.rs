@@ -1,5 +1,6 @@
-//! What running workers share: the clock, how a run is stopped, and how processes fail together.
+//! Running workers: pipelines as jobs, the clock, how a run is stopped, and how processes fail together.
 
 pub mod clock;
 pub mod cluster;
 pub mod halt;
+pub mod job;

@@ -5,6 +5,8 @@
 //! streams of events with known damage, for benches and tests.
 
 pub mod expect;
+pub mod passert;
 pub mod scenario;
+pub mod test_stream;
 pub mod workload;
 mod yaml;

@@ -24,7 +24,6 @@
 //! message that matches, a regular expression that ignores case. Other keys of a document are
 //! ignored.
 
-use chrono::{DateTime, NaiveDateTime};
 use regex::RegexBuilder;
 use serde_json::Map;
 
@@ -374,7 +373,11 @@ fn watermark(node: &Node, format: TimestampFormat) -> Result<EventTime> {
         )
     };
     let us = match &node.value {
-        Value::Text(text) => instant_us(text).ok_or_else(|| wrong("is no instant"))?,
+        Value::Text(text) => {
+            EventTime::parse(text)
+                .ok_or_else(|| wrong("is no instant"))?
+                .0
+        }
         Value::Integer(number, _) => {
             let unit = match format {
                 TimestampFormat::UnixSeconds => 1_000_000,
@@ -392,18 +395,6 @@ fn watermark(node: &Node, format: TimestampFormat) -> Result<EventTime> {
         _ => return Err(wrong("is no instant")),
     };
     Ok(EventTime(us))
-}
-
-fn instant_us(text: &str) -> Option<i64> {
-    let text = text.replacen([' ', 't'], "T", 1);
-    let with_offset = DateTime::parse_from_rfc3339(&text)
-        .ok()
-        .map(|time| time.to_utc());
-    let utc = || {
-        let naive = NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.f").ok()?;
-        Some(naive.and_utc())
-    };
-    with_offset.or_else(utc).map(|time| time.timestamp_micros())
 }
 
 /// One entry of an `expect` list: which output it means shows in its keys.

@@ -16,4 +16,6 @@ mod process;
 mod real_data;
 mod repair;
 mod tidy;
+mod trigger_model;
+mod windowing;
 mod workload;

@@ -1,0 +1,230 @@
+//! Windows, triggers and panes: the engine against the plain model, pane by pane, and against the
+//! batch answer.
+
+use amend::prelude::*;
+
+use crate::trigger_model::{self as model, Action, Setup, Windows};
+use crate::workload::Random;
+
+/// An element with its key, and how often it is put in.
+type Row = ((i64, i64), isize);
+
+/// Puts elements into the windows of a setup.
+fn windowed<'scope>(
+    elements: &PCollection<'scope, (i64, i64)>,
+    setup: &Setup,
+) -> PCollection<'scope, (i64, i64)> {
+    let us = |us: i64| micros(us as u64);
+    fn with<W>(windows: W, setup: &Setup) -> Windowing<W> {
+        Windowing::of(windows)
+            .triggering(setup.trigger.clone())
+            .accumulation(setup.accumulation)
+            .allowed_lateness(micros(setup.allowed_lateness as u64))
+            .timestamp_combiner(setup.combiner)
+            .on_time(setup.on_time)
+            .closing(setup.closing)
+            .allow_unsafe_trigger()
+    }
+    match setup.windows {
+        Windows::Global => elements.window_into("w", with(GlobalWindows, setup)),
+        Windows::Fixed { size, offset } => {
+            let fixed = FixedWindows::of(us(size)).offset(us(offset.rem_euclid(size)));
+            elements.window_into("w", with(fixed, setup))
+        }
+        Windows::Sliding { size, period } => {
+            let sliding = SlidingWindows::of(us(size)).every(us(period));
+            elements.window_into("w", with(sliding, setup))
+        }
+        Windows::Sessions { gap, touching } => {
+            let sessions = Sessions::with_gap(us(gap));
+            let sessions = if touching {
+                sessions.merge_touching()
+            } else {
+                sessions
+            };
+            elements.window_into("w", with(sessions, setup))
+        }
+    }
+}
+
+/// The script of actions, an epoch each.
+fn script(actions: &[Action]) -> TestStream<Row> {
+    let mut clock = 0;
+    let mut stream = TestStream::new();
+    for action in actions {
+        stream = match action {
+            Action::Elements(elements) => {
+                let rows = elements
+                    .iter()
+                    .map(|(key, value, time, diff)| (((*key, *value), *diff), EventTime(*time)));
+                stream.add_elements(rows.collect::<Vec<_>>())
+            }
+            Action::Watermark(time) => stream.advance_watermark_to(EventTime(*time)),
+            Action::Clock(to) => {
+                let by = (to - clock).max(0);
+                clock += by;
+                stream.advance_processing_time(micros(by as u64))
+            }
+        };
+    }
+    stream
+}
+
+/// The elements of a script, taken out where a row says so.
+fn elements<'scope>(
+    p: &Pipeline<'scope>,
+    stream: &TestStream<Row>,
+    append_only: bool,
+) -> PCollection<'scope, (i64, i64)> {
+    let rows = p.read("script", stream.clone());
+    if append_only {
+        return rows.map("rows", |(row, _)| row);
+    }
+    rows.differential("rows", |inner| {
+        inner.explode(|row| {
+            let diff = row.value.1;
+            Some((row.map(|(row, _)| row), diff))
+        })
+    })
+}
+
+/// What the engine says after each action, as the model says it.
+fn engine(setup: &Setup, actions: &[Action], workers: usize) -> Vec<model::Answer> {
+    let append_only = setup.accumulation == Accumulation::Discarding;
+    let (panes, late) = (Collected::new(), Collected::new());
+    let into = (panes.clone(), late.clone());
+    let (setup, stream) = (setup.clone(), script(actions));
+    amend::run(&Options::default().workers(workers), move |p| {
+        let rows = elements(p, &stream, append_only);
+        let (groups, late) = windowed(&rows, &setup).group_by_key_and_late("group");
+        groups.collect_into("panes", &into.0);
+        late.collect_into("late", &into.1);
+    })
+    .unwrap();
+    let mut answers = vec![model::Answer::default(); actions.len()];
+    for (epoch, (element, diff)) in panes.changes() {
+        // The epoch after the last action is the end of the script.
+        let Some(answer) = answers.get_mut(epoch as usize) else {
+            continue;
+        };
+        let (key, values) = element.value;
+        let pane = element.pane;
+        assert_eq!(diff.abs(), 1);
+        answer.panes.push(model::Pane {
+            key,
+            window: (element.window.start.0, element.window.end.0),
+            values,
+            taken: Vec::new(),
+            timestamp: element.event_time.0,
+            timing: match pane.timing {
+                Timing::Early => model::Timing::Early,
+                Timing::OnTime => model::Timing::OnTime,
+                Timing::Late => model::Timing::Late,
+                Timing::Unknown => panic!("a pane without a firing"),
+            },
+            index: pane.index,
+            nonspeculative: pane.nonspeculative_index,
+            is_last: pane.is_last,
+            is_closed: pane.is_closed,
+            diff,
+        });
+    }
+    for (epoch, (element, diff)) in late.changes() {
+        if let Some(answer) = answers.get_mut(epoch as usize) {
+            let (key, value) = element.value;
+            answer.late.push((key, value, element.event_time.0, diff));
+        }
+    }
+    answers
+}
+
+/// In an order that depends on nothing but what there is; equal rows are added up.
+fn sorted(mut answer: model::Answer) -> model::Answer {
+    answer.panes.iter_mut().for_each(|pane| pane.taken.clear());
+    answer.panes.sort();
+    answer.late.sort();
+    let rows = std::mem::take(&mut answer.late);
+    for (key, value, time, diff) in rows {
+        match answer.late.last_mut() {
+            Some(last) if (last.0, last.1, last.2) == (key, value, time) => last.3 += diff,
+            _ => answer.late.push((key, value, time, diff)),
+        }
+    }
+    answer.late.retain(|row| row.3 != 0);
+    answer
+}
+
+#[track_caller]
+fn compare(setup: &Setup, actions: &[Action], workers: usize, seed: u64) {
+    let expected = model::run(setup, actions);
+    let got = engine(setup, actions, workers);
+    for (at, (expected, got)) in expected.into_iter().zip(got).enumerate() {
+        let (expected, got) = (sorted(expected), sorted(got));
+        assert!(
+            expected == got,
+            "AMEND_SEED={seed}\n{setup:?}\nafter action {at} of {actions:?}\nexpected {}\ngot {}",
+            shown(&expected),
+            shown(&got),
+        );
+    }
+}
+
+fn shown(answer: &model::Answer) -> String {
+    let panes: Vec<String> = answer
+        .panes
+        .iter()
+        .map(|pane| format!("{pane:?}"))
+        .collect();
+    format!("\n  {}\n  late {:?}", panes.join("\n  "), answer.late)
+}
+
+fn seeds(few: u64) -> Box<dyn Iterator<Item = u64>> {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().unwrap())
+    };
+    match number("AMEND_SEED") {
+        Some(seed) => Box::new(std::iter::once(seed)),
+        None => Box::new(0..few * number("AMEND_ROUNDS").unwrap_or(1)),
+    }
+}
+
+fn random(seed: u64, may_finish: bool) -> (Setup, Vec<Action>) {
+    let mut random = Random::new(seed);
+    let setup = model::random_setup(&mut random, may_finish);
+    let mut actions = vec![Action::Clock(0)];
+    actions.extend(model::random_actions(&mut random, 12));
+    for action in &mut actions {
+        let Action::Elements(elements) = action else {
+            continue;
+        };
+        if setup.accumulation == Accumulation::Discarding {
+            elements.retain(|element| element.3 > 0);
+        } else {
+            *elements = netted(elements);
+        }
+    }
+    (setup, actions)
+}
+
+/// Elements of a bundle without those that the bundle itself takes out again: a collection knows
+/// only what an epoch changes.
+fn netted(elements: &[model::Element]) -> Vec<model::Element> {
+    let mut counts = std::collections::BTreeMap::new();
+    for (key, value, time, diff) in elements {
+        *counts.entry((*key, *value, *time)).or_insert(0) += diff;
+    }
+    let each = |((key, value, time), diff): (_, isize)| {
+        std::iter::repeat_n((key, value, time, diff.signum()), diff.unsigned_abs())
+    };
+    counts.into_iter().flat_map(each).collect()
+}
+
+#[test]
+fn oracle_panes_equal_the_model() {
+    for seed in seeds(1500) {
+        let (setup, actions) = random(seed, seed % 3 == 0);
+        compare(&setup, &actions, [1, 2, 4][seed as usize % 3], seed);
+    }
+}
