@@ -22,6 +22,11 @@ pub use crate::transforms::combiners::{
     ApproximateCountDistinct, Count, Max, Mean, Min, Sum, Summand, Top,
 };
 pub use crate::transforms::par_do::{ErrorThreshold, Tagged};
+pub use crate::transforms::reconcile::Reconciled;
+pub use crate::transforms::reconstruct::Reconstructed;
+pub use crate::transforms::sequence_gaps::SequenceGap;
+pub use crate::transforms::side_input::View;
+pub use crate::transforms::stateful::{Context, StatefulDoFn, TimeDomain, Timer};
 pub use crate::transforms::write::{Collected, JsonChanges, Sink, Writer};
 pub use crate::windowing::{
     Accumulation, CalendarWindows, ClosingBehavior, FixedWindows, GlobalWindows, Merging,
