@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::marker::PhantomData;
 
-use foldhash::fast::FixedState;
+use foldhash::quality::FixedState;
 use hyperloglogplus::{HyperLogLog, HyperLogLogPlus};
 use ordered_float::OrderedFloat;
 

@@ -12,6 +12,7 @@ mod dataflows;
 mod harness;
 mod json;
 mod model;
+mod pipelines;
 mod process;
 mod real_data;
 mod repair;
