@@ -52,15 +52,14 @@ impl<'scope, T: Data> PCollection<'scope, T> {
         let step = self.pipeline.step(name);
         let of_route = key.clone();
         let route = move |element: &Element<T>| stepwise::route(&of_route(&element.value));
-        let seats = Seats {
-            key,
-            horizon,
-            keep_copies: !self.append_only,
-            index: HashMap::default(),
-            ends: BTreeMap::new(),
-            touched: Vec::new(),
+        let intake = Intake::of(self);
+        let (kept, aside) = if self.append_only {
+            let memory = Memory::new(horizon);
+            stepwise(&step, intake, route, Seats { key, memory })
+        } else {
+            let memory = Memory::new(horizon);
+            stepwise(&step, intake, route, Queues { key, memory })
         };
-        let (kept, aside) = stepwise(&step, Intake::of(self), route, seats);
         let mut kept = self.with(kept);
         kept.append_only = false;
         let copies = aside.clone().flat_map(Either::left);
@@ -74,28 +73,71 @@ impl<'scope, T: Data> PCollection<'scope, T> {
 /// An element in the order in which seats are given.
 type Candidate<T> = (EventTime, T, PaneInfo);
 
-/// A key, and who had its seat.
-type Touched<K, T> = ((K, Window), Option<Candidate<T>>);
+type Aside<T> = Either<Element<T>, Refused<T>>;
 
+/// What is known of every key and window, until the watermark is a horizon beyond its element.
+struct Memory<K, S> {
+    horizon: Duration,
+    places: HashMap<(K, Window), S, foldhash::fast::RandomState>,
+    /// Places by about when they can go. Whether one is over is asked of its element.
+    ends: BTreeMap<EventTime, Vec<(K, Window)>>,
+}
+
+/// What knows since when it is held.
+trait Held {
+    /// The event time of who has the seat.
+    fn since(&self) -> EventTime;
+}
+
+impl<K: Key, S: Held> Memory<K, S> {
+    fn new(horizon: Duration) -> Self {
+        Memory {
+            horizon,
+            places: HashMap::default(),
+            ends: BTreeMap::new(),
+        }
+    }
+
+    /// Whether nothing is known any more of what happened then.
+    fn is_over(&self, event_time: EventTime, now: Now) -> bool {
+        event_time + self.horizon <= now.watermark
+    }
+
+    /// Takes note that `place` can go at some time after `since`.
+    fn keep_end(&mut self, place: (K, Window), since: EventTime) {
+        // A place may stay a little longer: there are few ends, however many places there are.
+        let end = (since + self.horizon + self.horizon / 32).floor(self.horizon / 32);
+        if end < EventTime::MAX {
+            self.ends.entry(end).or_default().push(place);
+        }
+    }
+
+    fn forget(&mut self, now: Now) {
+        while let Some(first) = self.ends.first_entry() {
+            if *first.key() > now.watermark {
+                break;
+            }
+            for place in first.remove() {
+                let held = self.places.get(&place);
+                if held.is_some_and(|held| self.is_over(held.since(), now)) {
+                    self.places.remove(&place);
+                }
+            }
+        }
+    }
+}
+
+impl<T> Held for Candidate<T> {
+    fn since(&self) -> EventTime {
+        self.0
+    }
+}
+
+/// Who has the seat of every key, where nothing is taken back.
 struct Seats<T, K, F> {
     key: F,
-    horizon: Duration,
-    keep_copies: bool,
-    index: HashMap<(K, Window), Seat<T>, foldhash::fast::RandomState>,
-    /// Keys by the watermark that lets them go.
-    ends: BTreeMap<EventTime, Vec<(K, Window)>>,
-    /// Keys of this epoch, with who had the seat before it.
-    touched: Vec<Touched<K, T>>,
+    memory: Memory<K, Candidate<T>>,
 }
-
-struct Seat<T> {
-    holder: Option<Candidate<T>>,
-    /// All candidates, where one can be taken back.
-    copies: BTreeMap<Candidate<T>, isize>,
-    is_touched: bool,
-}
-
-type Aside<T> = Either<Element<T>, Refused<T>>;
 
 impl<T: Data, K: Key, F: Fn(&T) -> K> Steps<Element<T>, Element<T>, Aside<T>> for Seats<T, K, F> {
     fn elements(
@@ -104,101 +146,127 @@ impl<T: Data, K: Key, F: Fn(&T) -> K> Steps<Element<T>, Element<T>, Aside<T>> fo
         now: Now,
         output: &mut Output<Element<T>, Aside<T>>,
     ) {
-        for (element, diff) in changes {
-            if element.event_time + self.horizon <= now.watermark {
-                let reason = Refusal::Late;
-                let refused = Either::Right(Refused { element, reason });
-                output.aside.push((refused, diff));
+        for (element, times) in changes {
+            if self.memory.is_over(element.event_time, now) {
+                output.aside.push((late(element), times));
                 continue;
             }
-            let place = ((self.key)(&element.value), element.window);
             let window = element.window;
-            let seat = match self.index.get_mut(&place) {
-                Some(seat) => seat,
-                None => self.index.entry(place.clone()).or_insert(Seat {
-                    holder: None,
-                    copies: BTreeMap::new(),
-                    is_touched: false,
-                }),
-            };
-            if !seat.is_touched {
-                seat.is_touched = true;
-                self.touched.push((place, seat.holder.clone()));
-            }
+            let place = ((self.key)(&element.value), window);
             let candidate = (element.event_time, element.value, element.pane);
-            if self.keep_copies {
-                add(&mut seat.copies, candidate.clone(), diff);
-                let first = seat.copies.iter().find(|(_, times)| **times > 0);
-                seat.holder = first.map(|(candidate, _)| candidate.clone());
-                output.aside.push((copy(candidate, window), diff));
-                continue;
-            }
             // Of one that is there several times, all but one are copies.
-            let mut copies = diff;
-            let loser = match seat.holder.take() {
-                Some(holder) if holder <= candidate => {
-                    seat.holder = Some(holder);
-                    candidate
+            let mut copies = times;
+            match self.memory.places.get_mut(&place) {
+                Some(holder) if holder.0 + self.memory.horizon > now.watermark => {
+                    if candidate < *holder {
+                        copies -= 1;
+                        let before = std::mem::replace(holder, candidate.clone());
+                        output.main.push((seated(before.clone(), window), -1));
+                        output.main.push((seated(candidate.clone(), window), 1));
+                        output.aside.push((copy(before, window), 1));
+                    }
                 }
-                holder => {
+                _ => {
                     copies -= 1;
-                    if let Some(holder) = holder {
-                        output.aside.push((copy(holder, window), 1));
-                    }
-                    seat.holder = Some(candidate.clone());
-                    candidate
+                    output.main.push((seated(candidate.clone(), window), 1));
+                    self.memory.keep_end(place.clone(), candidate.0);
+                    self.memory.places.insert(place, candidate.clone());
                 }
-            };
+            }
             if copies > 0 {
-                output.aside.push((copy(loser, window), copies));
-            }
-        }
-        for (place, before) in std::mem::take(&mut self.touched) {
-            let Some(seat) = self.index.get_mut(&place) else {
-                continue;
-            };
-            seat.is_touched = false;
-            if seat.holder == before {
-                continue;
-            }
-            let window = place.1;
-            for (candidate, diff) in [(before, -1), (seat.holder.clone(), 1)] {
-                let Some(candidate) = candidate else { continue };
-                if diff > 0 {
-                    let end = candidate.0 + self.horizon;
-                    if end < EventTime::MAX {
-                        self.ends.entry(end).or_default().push(place.clone());
-                    }
-                }
-                if self.keep_copies {
-                    // Whoever has the seat is not a copy.
-                    output.aside.push((copy(candidate.clone(), window), -diff));
-                }
-                output.main.push((seated(candidate, window), diff));
-            }
-            if seat.holder.is_none() {
-                self.index.remove(&place);
+                output.aside.push((copy(candidate, window), copies));
             }
         }
     }
 
     fn tick(&mut self, now: Now, _: &mut Output<Element<T>, Aside<T>>) {
-        while let Some(first) = self.ends.first_entry() {
-            if *first.key() > now.watermark {
-                break;
+        self.memory.forget(now);
+    }
+}
+
+/// All candidates for the seat of every key, where elements can be taken back.
+struct Queues<T, K, F> {
+    key: F,
+    memory: Memory<K, Queue<T>>,
+}
+
+struct Queue<T>(BTreeMap<Candidate<T>, isize>);
+
+impl<T> Queue<T> {
+    /// Who has the seat: the first that is there at all.
+    fn holder(&self) -> Option<&Candidate<T>> {
+        let there = self.0.iter().find(|(_, times)| **times > 0);
+        there.map(|(candidate, _)| candidate)
+    }
+}
+
+impl<T> Held for Queue<T> {
+    fn since(&self) -> EventTime {
+        self.holder().map_or(EventTime::MIN, |holder| holder.0)
+    }
+}
+
+impl<T: Data, K: Key, F: Fn(&T) -> K> Steps<Element<T>, Element<T>, Aside<T>> for Queues<T, K, F> {
+    fn elements(
+        &mut self,
+        changes: Vec<(Element<T>, isize)>,
+        now: Now,
+        output: &mut Output<Element<T>, Aside<T>>,
+    ) {
+        let mut touched = BTreeMap::<(K, Window), Option<Candidate<T>>>::new();
+        for (element, diff) in changes {
+            if self.memory.is_over(element.event_time, now) {
+                output.aside.push((late(element), diff));
+                continue;
             }
-            for place in first.remove() {
-                // A seat that was taken over since is held by a later or an earlier one.
-                let is_over = self.index.get(&place).is_some_and(|seat| {
-                    let holder = seat.holder.as_ref();
-                    holder.is_none_or(|holder| holder.0 + self.horizon <= now.watermark)
-                });
-                if is_over {
-                    self.index.remove(&place);
-                }
+            let window = element.window;
+            let place = ((self.key)(&element.value), window);
+            let candidate = (element.event_time, element.value, element.pane);
+            let over = self.memory.places.get(&place).and_then(|queue| {
+                let holder = queue.holder()?;
+                self.memory.is_over(holder.0, now).then_some(())
+            });
+            if over.is_some() {
+                self.memory.places.remove(&place);
+            }
+            let queue = self.memory.places.entry(place.clone());
+            let queue = queue.or_insert_with(|| Queue(BTreeMap::new()));
+            touched
+                .entry(place)
+                .or_insert_with(|| queue.holder().cloned());
+            add(&mut queue.0, candidate.clone(), diff);
+            output.aside.push((copy(candidate, window), diff));
+        }
+        for (place, before) in touched {
+            let window = place.1;
+            let queue = self.memory.places.get(&place);
+            let after = queue.and_then(|queue| queue.holder().cloned());
+            if queue.is_some_and(|queue| queue.0.is_empty()) {
+                self.memory.places.remove(&place);
+            }
+            if before == after {
+                continue;
+            }
+            if let Some(after) = &after {
+                self.memory.keep_end(place, after.0);
+            }
+            for (candidate, diff) in [(before, -1), (after, 1)] {
+                let Some(candidate) = candidate else { continue };
+                // Whoever has the seat is not a copy.
+                output.aside.push((copy(candidate.clone(), window), -diff));
+                output.main.push((seated(candidate, window), diff));
             }
         }
     }
+
+    fn tick(&mut self, now: Now, _: &mut Output<Element<T>, Aside<T>>) {
+        self.memory.forget(now);
+    }
+}
+
+fn late<T>(element: Element<T>) -> Aside<T> {
+    let reason = Refusal::Late;
+    Either::Right(Refused { element, reason })
 }
 
 fn seated<T>((event_time, value, pane): Candidate<T>, window: Window) -> Element<T> {
