@@ -9,6 +9,7 @@
 mod bad_input;
 mod cluster;
 mod dataflows;
+mod examples;
 mod harness;
 mod json;
 mod model;
