@@ -1,8 +1,8 @@
 //! The three repositories of GitHub with the most events in every minute, out of recorded events.
 //!
 //! After half a minute there is a first answer (early); when the minute is over the final one
-//! replaces it. A second file was left by a collector that crashed: of its four lines only two can be
-//! used, the others are dead letters.
+//! replaces it. A second file was left by a collector that crashed: two of its four lines cannot be
+//! used, and are dead letters.
 //!
 //! Prints the answers as they are given (+) and taken back (-), each repository with its number of
 //! events (of equals the last in the alphabet is named first), and then the dead letters.
