@@ -59,3 +59,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 pub struct ReadmeDoctests;
+
+#[doc = include_str!("../docs/coming-from-beam.md")]
+#[cfg(doctest)]
+pub struct ComingFromBeamDoctests;
