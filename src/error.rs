@@ -40,12 +40,18 @@ impl ErrorKind {
 ///
 /// The message is lower case, names what was attempted and quotes the user's text; a hint says
 /// what to do, where that is known.
-#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// As [`Error::to_text`]: this is what a `main` that returns an error shows.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text())
+    }
 }
 
 impl Error {

@@ -18,12 +18,16 @@ use crate::{Error, Result};
 /// A line longer than this is a dead letter.
 const MAX_RECORD_BYTES: usize = 1 << 20;
 
+/// Tells when a value happened, or why it does not know.
+type Clock<T> = Arc<dyn Fn(&T) -> std::result::Result<EventTime, String> + Send + Sync>;
+
 /// Files of JSON lines, in order; `.gz` and `.zst` are read as they are. Each file is a partition.
 ///
 /// A line that is not a `T` is a dead letter, with the reason and the place.
 pub struct JsonLines<T> {
     paths: Vec<PathBuf>,
-    event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
+    event_time: Clock<T>,
+    overlap: bool,
     policy: WatermarkPolicy,
 }
 
@@ -32,12 +36,14 @@ impl<T> JsonLines<T> {
     pub fn open(path: impl Into<PathBuf>) -> Self {
         JsonLines {
             paths: vec![path.into()],
-            event_time: Arc::new(|_| EventTime::MIN),
+            event_time: Arc::new(|_| Ok(EventTime::MIN)),
+            overlap: false,
             policy: WatermarkPolicy::default(),
         }
     }
 
-    /// Reads the file at `path` after the others.
+    /// Reads the file at `path` after the others. Its events should have happened after theirs: see
+    /// [`JsonLines::overlapping`].
     pub fn and(mut self, path: impl Into<PathBuf>) -> Self {
         self.paths.push(path.into());
         self
@@ -46,7 +52,28 @@ impl<T> JsonLines<T> {
     /// Tells when a value happened.
     pub fn event_time(self, f: impl Fn(&T) -> EventTime + Send + Sync + 'static) -> Self {
         JsonLines {
+            event_time: Arc::new(move |value| Ok(f(value))),
+            ..self
+        }
+    }
+
+    /// Tells when a value happened, where that may fail: the line is then a dead letter with this
+    /// reason.
+    pub fn try_event_time(
+        self,
+        f: impl Fn(&T) -> std::result::Result<EventTime, String> + Send + Sync + 'static,
+    ) -> Self {
+        JsonLines {
             event_time: Arc::new(f),
+            ..self
+        }
+    }
+
+    /// Says that the files tell of the same time, as the shards of a stream do. The watermark then
+    /// waits until the last of them is read; otherwise each goes on where the one before it ended.
+    pub fn overlapping(self) -> Self {
+        JsonLines {
+            overlap: true,
             ..self
         }
     }
@@ -62,6 +89,7 @@ impl<T> Clone for JsonLines<T> {
         JsonLines {
             paths: self.paths.clone(),
             event_time: Arc::clone(&self.event_time),
+            overlap: self.overlap,
             policy: self.policy,
         }
     }
@@ -94,7 +122,10 @@ impl<T: DeserializeOwned + 'static> Source for JsonLines<T> {
     }
 
     fn partitions(&self) -> u32 {
-        u32::try_from(self.paths.len()).unwrap_or(u32::MAX)
+        match self.overlap {
+            true => u32::try_from(self.paths.len()).unwrap_or(u32::MAX),
+            false => 0,
+        }
     }
 }
 
@@ -135,7 +166,7 @@ struct LinesReader<T> {
     labels: Vec<String>,
     cutter: SharedCutter,
     worker: usize,
-    event_time: Arc<dyn Fn(&T) -> EventTime + Send + Sync>,
+    event_time: Clock<T>,
 }
 
 impl<T: DeserializeOwned> Reader<T> for LinesReader<T> {
@@ -152,9 +183,10 @@ impl<T: DeserializeOwned> Reader<T> for LinesReader<T> {
                 Some(length) => Err(format!("{length} bytes, more than {MAX_RECORD_BYTES}")),
                 None => serde_json::from_slice::<T>(record.bytes).map_err(|e| e.to_string()),
             };
-            match decoded {
-                Ok(value) => batch.records.push(Stamped {
-                    event_time: (self.event_time)(&value),
+            let stamped = decoded.and_then(|value| Ok(((self.event_time)(&value)?, value)));
+            match stamped {
+                Ok((event_time, value)) => batch.records.push(Stamped {
+                    event_time,
                     value,
                     partition,
                 }),

@@ -1,6 +1,7 @@
 //! Runs pipelines: builds the same one on every worker, and feeds it epoch by epoch.
 
 use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -122,15 +123,13 @@ pub fn run(
     let of_workers = job.clone();
     let guards = timely::execute(config, move |worker| of_workers.work(worker, &build))
         .map_err(|error| Error::unavailable(format!("could not start the workers: {error}")))?;
-    let mut epochs = 0;
-    for result in guards.join() {
-        epochs = result.map_err(|panic| {
-            Error::internal(format!("a worker failed: {panic}"))
-                .with_hint("a function of the pipeline panicked, or this is a bug in amend")
-        })?;
-    }
+    let results = guards.join();
     if let Some(error) = job.halt.take_error() {
         return Err(error);
+    }
+    let mut epochs = 0;
+    for result in results {
+        epochs = result.map_err(|cause| Error::internal(format!("a worker failed: {cause}")))?;
     }
     let checks = std::mem::take(&mut *job.checks.0.lock().unwrap_or_else(PoisonError::into_inner));
     for check in checks {
@@ -157,7 +156,28 @@ struct Job {
 
 impl Job {
     /// The life of one worker; returns how many epochs there were.
+    ///
+    /// A panic, in a function of the user or in ours, stops the other workers too: they would wait
+    /// for this one for ever.
     fn work(&self, worker: &mut Worker, build: &impl Fn(&Pipeline<'_>)) -> u64 {
+        let life = AssertUnwindSafe(|| self.build_and_feed(worker, build));
+        match panic::catch_unwind(life) {
+            Ok(epochs) => epochs,
+            Err(cause) => {
+                let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
+                let text = text.unwrap_or_else(|| "a panic without a message".to_owned());
+                self.halt.fail(
+                    Error::internal(format!("a worker panicked: {text}")).with_hint(
+                        "a function of the pipeline panicked, or this is a bug in amend",
+                    ),
+                );
+                panic::resume_unwind(cause)
+            }
+        }
+    }
+
+    fn build_and_feed(&self, worker: &mut Worker, build: &impl Fn(&Pipeline<'_>)) -> u64 {
         let halt = self.halt.clone();
         let settings = Settings {
             epoch_events: self.options.epoch_events,
@@ -185,7 +205,13 @@ impl Job {
         }
         drop(feeds);
         while worker.has_dataflows() {
-            worker.step_or_park(None);
+            worker.step_or_park(Some(IDLE));
+            if self.halt.has_failed() {
+                // Nobody waits for what is under way.
+                for dataflow in worker.installed_dataflows() {
+                    worker.drop_dataflow(dataflow);
+                }
+            }
         }
         epochs
     }

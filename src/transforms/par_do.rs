@@ -12,6 +12,7 @@ use timely::dataflow::operators::vec::Map;
 
 use crate::io::dead_letter::{DeadLetter, Refusal};
 use crate::pcollection::{Data, Element, Key, PCollection};
+use crate::time::EventTime;
 use crate::{Error, ErrorKind};
 
 /// How many elements a step may fail on before the run fails.
@@ -211,6 +212,16 @@ impl<'scope, T: Data> PCollection<'scope, T> {
             self.pipeline.plan.dead.borrow_mut().push(letters);
             (good, bad)
         })
+    }
+
+    /// Gives every element another event time. The watermark does not follow: a time that it has
+    /// passed makes the element late.
+    pub fn with_event_times(&self, name: &str, f: impl Fn(&T) -> EventTime + 'static) -> Self {
+        self.pipeline.step(name);
+        self.with(self.inner.clone().map(move |element| Element {
+            event_time: f(&element.value),
+            ..element
+        }))
     }
 
     /// Looks at every change of the collection, on the worker where it is.

@@ -12,9 +12,12 @@ use differential_dataflow::collection::concatenate;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::vec::Map;
 
+use super::dead::keep_refused;
+use super::group::Refused;
 use super::group_by_key::add;
 use super::read::merge_ticks;
 use super::stepwise::{Intake, Output, Steps, stepwise};
+use crate::io::dead_letter::Refusal;
 use crate::pcollection::{Data, Element, Key, PCollection};
 use crate::time::EventTime;
 use crate::windowing::grouping::Now;
@@ -94,8 +97,10 @@ impl<'scope, T: Key> PCollection<'scope, T> {
     ///
     /// The view must be windowed as this collection is, or lie in the global window.
     ///
+    /// **Late data.** What comes after its window has expired is a dead letter of this step.
+    ///
     /// **State.** The elements of every window and the view, on every worker, until the window
-    /// expires: what changes after that corrects nothing.
+    /// expires: a view that changes after that corrects nothing.
     ///
     /// ```
     /// use amend::prelude::*;
@@ -163,7 +168,8 @@ impl<'scope, T: Key> PCollection<'scope, T> {
         let route = |told: &Told<T, X>| match told {
             Told::Main(to, _) | Told::Side(to, _) => *to,
         };
-        let (made, _) = stepwise::<_, _, ()>(&step, intake, route, looking);
+        let (made, refused) = stepwise(&step, intake, route, looking);
+        keep_refused(&self.pipeline, &step, refused);
         let mut output = self.with(made);
         output.ticks = ticks;
         output.append_only = false;
@@ -282,14 +288,14 @@ impl<T: Key, X: Data, S: PartialEq, U: Data> Looking<T, X, S, U> {
     }
 }
 
-impl<T: Key, X: Data, S: PartialEq, U: Data> Steps<Told<T, X>, Element<U>, ()>
+impl<T: Key, X: Data, S: PartialEq, U: Data> Steps<Told<T, X>, Element<U>, Refused<T>>
     for Looking<T, X, S, U>
 {
     fn elements(
         &mut self,
         changes: Vec<(Told<T, X>, isize)>,
         now: Now,
-        output: &mut Output<Element<U>, ()>,
+        output: &mut Output<Element<U>, Refused<T>>,
     ) {
         let (mut mains, mut sides) = (Vec::new(), Vec::new());
         for (told, diff) in changes {
@@ -301,6 +307,11 @@ impl<T: Key, X: Data, S: PartialEq, U: Data> Steps<Told<T, X>, Element<U>, ()>
         self.change(sides, &mut output.main);
         for (element, diff) in mains {
             let window = element.window;
+            if now.watermark >= self.strategy.release(window) {
+                let reason = Refusal::Late;
+                output.aside.push((Refused { element, reason }, diff));
+                continue;
+            }
             let of_view = self.view_window(window);
             self.look(of_view);
             let Some(looked) = self.views.get(&of_view) else {
@@ -308,16 +319,12 @@ impl<T: Key, X: Data, S: PartialEq, U: Data> Steps<Told<T, X>, Element<U>, ()>
             };
             let (f, made) = (&self.f, &mut self.made);
             Self::make(f, made, &element, &looked.view, diff, &mut output.main);
-            // An element whose window has expired is made with the view as it is, and not kept.
-            if now.watermark < self.strategy.release(window) {
-                let elements = self.mains.entry(window).or_default();
-                let times = elements.entry(element).or_insert(0);
-                *times += diff;
-            }
+            let elements = self.mains.entry(window).or_default();
+            *elements.entry(element).or_insert(0) += diff;
         }
     }
 
-    fn tick(&mut self, now: Now, _: &mut Output<Element<U>, ()>) {
+    fn tick(&mut self, now: Now, _: &mut Output<Element<U>, Refused<T>>) {
         let is_over = |window: &Window| now.watermark >= self.strategy.release(*window);
         self.mains.retain(|window, elements| {
             elements.retain(|_, times| *times != 0);

@@ -142,6 +142,11 @@ macro_rules! with_windowing {
                 Windowing::of(self).accumulation(accumulation)
             }
 
+            /// The event time of panes; see [`Windowing::timestamp_combiner`].
+            pub fn timestamp_combiner(self, combiner: TimestampCombiner) -> Windowing<Self> {
+                Windowing::of(self).timestamp_combiner(combiner)
+            }
+
             /// For how long an element is taken; see [`Windowing::allowed_lateness`].
             pub fn allowed_lateness(self, lateness: Duration) -> Windowing<Self> {
                 Windowing::of(self).allowed_lateness(lateness)

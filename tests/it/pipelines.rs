@@ -628,6 +628,22 @@ fn a_function_that_depends_on_chance_is_found() {
 }
 
 #[test]
+fn a_function_that_panics_stops_all_workers() {
+    for options in options() {
+        let error = amend::run(&options, |p| {
+            p.create("rows", 0..100).map("picky", |n: i32| {
+                assert!(n != 50, "I do not like 50");
+                n
+            });
+        })
+        .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        let expected = "a worker panicked: I do not like 50";
+        assert!(error.to_text().contains(expected), "{}", error.to_text());
+    }
+}
+
+#[test]
 fn an_assertion_that_does_not_hold_fails_the_run() {
     for options in options() {
         let error = amend::run(&options, |p| {
