@@ -26,10 +26,14 @@
 //! # Ok::<(), amend::Error>(())
 //! ```
 //!
-//! Reading order: [`time`] and [`error`], [`event`] (bytes to events and back), [`operators`]
-//! (sequences, copies and gaps as dataflow operators), [`io`] (inputs, epochs, outputs), [`repair`]
-//! (the rules of a dataflow file, wired to the operators), [`runtime`] (what running workers
-//! share), [`testing`] (scenario files and workloads) and [`cli`].
+//! Pipelines are written against [`prelude`]: Beam's collections, windows, triggers and panes, whose
+//! answers correct themselves. See [`run`] and the examples in `dataflows/`.
+//!
+//! Reading order: [`time`] and [`error`], [`event`] (bytes to events and back), [`windowing`]
+//! (windows, triggers, panes), [`operators`] (sequences, copies and gaps as dataflow operators),
+//! [`io`] (inputs, epochs, outputs), [`pipeline`], [`pcollection`] and [`transforms`] (pipelines),
+//! [`repair`] (the rules of a dataflow file, wired to the operators), [`runtime`] (running workers),
+//! [`testing`] (scenario files, scripted streams, assertions) and [`cli`].
 //!
 //! [timely dataflow]: https://docs.rs/timely
 //! [differential dataflow]: https://docs.rs/differential-dataflow

@@ -8,7 +8,7 @@
 //!   [`distinct`], [`join`], [`reconcile`]. `group` is the operator below most of them.
 //! - With memory: [`stateful`], [`side_input`], [`deduplicate`], [`sequence_gaps`],
 //!   [`reconstruct`], [`finalized`].
-//! - At the ends: [`read`], [`write`], [`dead`].
+//! - At the ends: [`read`], [`mod@write`], [`dead`].
 
 pub mod co_group_by_key;
 pub mod combine;
