@@ -1,6 +1,6 @@
 //! A pipeline under construction: hands out the first collections, and keeps the names of steps.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
@@ -30,6 +30,10 @@ pub(crate) struct Plan<'scope> {
     error: RefCell<Option<Error>>,
     pub(crate) feeds: RefCell<Vec<Box<dyn Feed>>>,
     pub(crate) dead: RefCell<Vec<VecCollection<'scope, Epoch, DeadLetter, isize>>>,
+    /// Whether the pipeline itself does something with dead letters.
+    pub(crate) dead_are_read: Cell<bool>,
+    /// Steps that give their dead letters to who called them.
+    pub(crate) dead_are_given: RefCell<BTreeSet<String>>,
     /// Of every source.
     pub(crate) ticks: RefCell<Vec<StreamVec<'scope, Epoch, Tick>>>,
     /// Watches everything that must be over before an epoch is.
@@ -78,6 +82,8 @@ impl<'scope> Pipeline<'scope> {
             error: RefCell::default(),
             feeds: RefCell::default(),
             dead: RefCell::default(),
+            dead_are_read: Cell::new(false),
+            dead_are_given: RefCell::default(),
             ticks: RefCell::default(),
             probe: ProbeHandle::new(),
         };

@@ -1,6 +1,6 @@
 //! Runs pipelines: builds the same one on every worker, and feeds it epoch by epoch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -119,6 +119,7 @@ pub fn run(
         shared: Shared::default(),
         checks: Checks::default(),
         dead: DeadCounts::default(),
+        given: Arc::default(),
     };
     let of_workers = job.clone();
     let guards = timely::execute(config, move |worker| of_workers.work(worker, &build))
@@ -137,12 +138,34 @@ pub fn run(
     }
     let mut dead = std::mem::take(&mut *job.dead.lock().unwrap_or_else(PoisonError::into_inner));
     dead.retain(|_, count| *count != 0);
+    let given = job.given.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(given) = &*given {
+        tell_of_dead_letters(&dead, given);
+    }
     Ok(JobReport {
         epochs,
         workers,
         dead,
         elapsed: begun.elapsed(),
     })
+}
+
+/// Says on standard error what was set aside, where the pipeline does not look at it: nothing is
+/// dropped in silence.
+fn tell_of_dead_letters(dead: &BTreeMap<(String, Refusal), i64>, given: &BTreeSet<String>) {
+    use std::fmt::Write as _;
+    use std::io::Write as _;
+    let mut text = String::new();
+    let unseen = dead.iter().filter(|((step, _), _)| !given.contains(step));
+    for ((step, reason), count) in unseen {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "set aside by step \"{step}\": {count} {reason}");
+    }
+    if !text.is_empty() {
+        text.push_str("hint: Pipeline::dead_letters gives them as a collection\n");
+        // There is nobody left to tell that standard error does not take this.
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    }
 }
 
 #[derive(Clone)]
@@ -152,6 +175,8 @@ struct Job {
     shared: Shared,
     checks: Checks,
     dead: DeadCounts,
+    /// Steps whose dead letters the pipeline has at hand; none where it reads those of all steps.
+    given: Arc<Mutex<Option<BTreeSet<String>>>>,
 }
 
 impl Job {
@@ -189,6 +214,10 @@ impl Job {
         let (mut feeds, probe, error) = worker.dataflow(|scope| {
             let pipeline = Pipeline::new(scope, settings);
             build(&pipeline);
+            if !pipeline.plan.dead_are_read.get() {
+                let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+                *given = Some(pipeline.plan.dead_are_given.take());
+            }
             self.count_dead_letters(&pipeline);
             (
                 pipeline.plan.feeds.take(),

@@ -376,6 +376,32 @@ impl<'scope, T: Data> PCollection<'scope, T> {
         self.combine_globally(name, Count::default())
     }
 
+    /// The sum of the elements of every window; see [`Sum`].
+    pub fn sum_globally(&self, name: &str) -> PCollection<'scope, T>
+    where
+        T: Summand,
+    {
+        self.combine_globally(name, Sum::default())
+    }
+
+    /// The mean of the elements of every window; see [`Mean`].
+    pub fn mean_globally(&self, name: &str) -> PCollection<'scope, OrderedFloat<f64>>
+    where
+        T: Summand,
+    {
+        self.combine_globally(name, Mean::default())
+    }
+
+    /// The least element of every window.
+    pub fn min_globally(&self, name: &str) -> PCollection<'scope, T> {
+        self.combine_globally(name, Min::default())
+    }
+
+    /// The greatest element of every window.
+    pub fn max_globally(&self, name: &str) -> PCollection<'scope, T> {
+        self.combine_globally(name, Max::default())
+    }
+
     /// How often every value is there, in every window.
     pub fn count_per_element(&self, name: &str) -> PCollection<'scope, (T, u64)>
     where

@@ -18,6 +18,7 @@ impl<'scope> Pipeline<'scope> {
     /// A letter is taken back when the element it is about is taken back.
     pub fn dead_letters(&self, name: &str) -> PCollection<'scope, DeadLetter> {
         let step = self.step(name);
+        self.plan.dead_are_read.set(true);
         let all = self.plan.dead.borrow().clone();
         let letters = concatenate(self.scope, all);
         let elements = letters.map(|letter: DeadLetter| {

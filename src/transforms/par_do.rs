@@ -209,7 +209,9 @@ impl<'scope, T: Data> PCollection<'scope, T> {
             let good = both.flat_map("good", Either::left);
             let bad = both.flat_map("bad", Either::right);
             let letters = bad.inner.clone().map(|element| element.value);
-            self.pipeline.plan.dead.borrow_mut().push(letters);
+            let plan = &self.pipeline.plan;
+            plan.dead.borrow_mut().push(letters);
+            plan.dead_are_given.borrow_mut().insert(step);
             (good, bad)
         })
     }

@@ -397,6 +397,78 @@ fn what_comes_too_late_is_a_dead_letter_and_is_counted() {
     }
 }
 
+/// Sessions whose gap depends on what happens, merged by a rule of their own: a window that holds
+/// another one swallows it, and nothing else merges.
+#[derive(Clone, Debug)]
+struct Stays;
+
+impl WindowFn<(i64, i64)> for Stays {
+    fn assign(&self, row: &(i64, i64), at: EventTime, mut each: impl FnMut(Window)) {
+        each(Window::new(at, at + seconds(row.1 as u64)));
+    }
+
+    fn merging(&self) -> Merging {
+        Merging::Custom {
+            reach_us: 100_000_000,
+            rule: std::sync::Arc::new(|windows| {
+                let holds = |a: &Window, b: &Window| a.start <= b.start && b.end <= a.end;
+                let longest = |window: &Window| {
+                    let outer = windows.iter().filter(|other| holds(other, window));
+                    outer
+                        .max_by_key(|other| other.end.0 - other.start.0)
+                        .copied()
+                };
+                windows
+                    .iter()
+                    .map(|window| longest(window).unwrap_or(*window))
+                    .collect()
+            }),
+        }
+    }
+}
+
+#[test]
+fn windows_of_the_user_see_the_value_and_merge_by_a_rule_of_their_own() {
+    let script = TestStream::new()
+        .add_elements([((1, 5), at(10)), ((1, 20), at(30))])
+        .advance_watermark_to(at(40))
+        .add_elements([((1, 30), at(5)), ((1, 7), at(28))]);
+    check(move |p| {
+        let windows = Windowing::of(Stays)
+            .triggering(Trigger::after_watermark().late(Trigger::after_count(1)))
+            .allowed_lateness(hours(1));
+        let stays = p
+            .read("script", script.clone())
+            .window_into("stays", windows);
+        let sums = stays.sum_per_key("sums");
+        let said = |from: i64, to: i64, sum: i64| (1, sum, at(from), at(to));
+        let seen = sums.par_do_elements("windows", |element, output| {
+            let (key, sum) = element.value;
+            output.push((key, sum, element.window.start, element.window.end));
+        });
+        PAssert::that("stays", &seen)
+            .contains_in_any_order([said(5, 35, 5 + 30 + 7), said(30, 50, 20)]);
+    });
+}
+
+#[test]
+fn days_of_a_time_zone_are_as_long_as_the_clocks_say() {
+    check(|p| {
+        let time = |text: &str| EventTime::parse(text).unwrap();
+        // The clocks go back on 2026-10-25, so the day has 25 hours.
+        let hours_of_two_days = (0..49).map(move |hour| {
+            let midnight = time("2026-10-25T00:00:00+02:00");
+            ((), midnight + hours(hour))
+        });
+        let days = CalendarWindows::days(1).time_zone("Europe/Berlin".parse().unwrap());
+        let counts = p
+            .create_timestamped("hours", hours_of_two_days)
+            .window_into("days", days.allowed_lateness(hours(1)))
+            .count_globally("counts");
+        PAssert::that("counts", &counts).contains_in_any_order([25, 24]);
+    });
+}
+
 /// Adds up what it is given, and says the sum at the end of the window; names what comes by number.
 struct Running;
 
