@@ -5,6 +5,7 @@
 //! streams of events with known damage, for benches and tests.
 
 pub mod expect;
+mod pairing;
 pub mod passert;
 pub mod scenario;
 pub mod test_stream;

@@ -1,6 +1,10 @@
 //! Scenario files: what is read, what is refused and where, and what `check` finds.
 
 use super::*;
+use crate::event::Reason;
+use crate::repair::spec::SinkKind;
+use crate::repair::spec::SinkSpec;
+use crate::time::EventTime;
 
 const EVENT: &str = "event_id: 1, type: a, timestamp: \"2026-01-01T00:00:00\"";
 const INSERT: &str = r#"{"epoch":0,"op":"insert","origin":"observed","event":{"event_id":1}}"#;
@@ -356,6 +360,7 @@ fn our_scenario_files_can_be_read() {
             let script = scenario
                 .script
                 .unwrap_or_else(|err| panic!("{}", err.to_text()));
+            let Script::Repair(script) = script;
             assert!(
                 script
                     .actions
