@@ -1,6 +1,43 @@
 //! Scenario files: a stream told step by step, and what must come of each.
 //!
-//! A file holds YAML documents, one a scenario:
+//! A file holds YAML documents, one a scenario. A document tells of windows and triggers, in the
+//! format of Beam's `trigger_transcripts.yaml`, which is run unchanged:
+//!
+//! ```yaml
+//! name: a late element amends the sum
+//! window_fn: FixedWindows(10)
+//! trigger_fn: AfterWatermark(early=AfterCount(2), late=AfterCount(1))
+//! accumulation_mode: retracting    # or accumulating, as without it, or discarding
+//! allowed_lateness: 100
+//! combine: sum                     # count, min, max, mean; without it panes have values
+//! transcript:
+//!   - input: [1, [20, 2]]          # one bundle: value and event time in one, or [value, time],
+//!   - expect:                      # or [key, value, time]
+//!       - {window: [0, 9], value: 21, early: true, index: 0}
+//!   - watermark: 10                # or infinity
+//!   - expect:
+//!       - {window: [0, 9], value: 21, retraction: true}
+//!       - {window: [0, 9], value: 21, timestamp: 9, index: 1, nonspeculative_index: 0}
+//!   - clock: 60                    # processing time goes on by so much
+//!   - input: [3]
+//!   - expect:
+//!       - {window: [0, 9], value: 21, retraction: true}
+//!       - {window: [0, 9], value: 24, late: true, final: false}
+//! ```
+//!
+//! Times are integers of any unit. An entry of `expect` matches a pane that has all the attributes
+//! that it names; of a window it names the first and the last instant, or `global`. The head of a
+//! document may say `timestamp_combiner` (`OUTPUT_AT_EOW`, `OUTPUT_AT_EARLIEST`,
+//! `OUTPUT_AT_LATEST`, `OUTPUT_AT_EARLIEST_TRANSFORMED`), `on_time_behavior` and `closing_behavior`
+//! (`FIRE_ALWAYS`, `FIRE_IF_NON_EMPTY`), and `merge: touching`, which lets sessions merge that have
+//! no instant in common, but no break between them. Triggers are `Default`, `AfterWatermark`,
+//! `AfterCount(n)`, `AfterProcessingTime(delay, align=period)`, `Repeatedly`, `AfterAny`,
+//! `AfterAll`, `AfterEach`, `OrFinally`, `Always` and `Never`; windows `GlobalWindows`,
+//! `FixedWindows(size, offset)`, `SlidingWindows(size, period)` and `Sessions(gap_size)`. Every
+//! document is run as GroupByKey and as CombinePerKey, and where the order of elements must not
+//! matter, in several orders and bundlings.
+//!
+//! With `dataflow: repair` a document tells of events:
 //!
 //! ```yaml
 //! name: a hole is filled and the guess withdrawn
@@ -17,15 +54,25 @@
 //!   - watermark: "2026-01-01T00:01:00"
 //! ```
 //!
-//! Every `input` and every `watermark` is a step of its own. What follows a step in one or more
-//! `expect` lists must be all of the changes and dead letters that it makes; a step without one
-//! must make none. Gaps opening and closing are compared only where a step's list has an entry
-//! `{gap: [from, to], op: open}`. In a document with `error:` the check itself must fail with a
-//! message that matches, a regular expression that ignores case. Other keys of a document are
-//! ignored.
+//! Gaps opening and closing are compared only where a step's list has an entry
+//! `{gap: [from, to], op: open}`.
+//!
+//! In both kinds every `input`, `watermark` and `clock` is a step of its own. What follows a step in
+//! one or more `expect` lists must be all that comes of it; of a step without one nothing must come.
+//! In a document with `error:` the check itself must fail with a message that matches, a regular
+//! expression that ignores case. Other keys of a document are ignored.
 
+mod call;
+mod forms;
+mod pane;
+mod panes;
 mod repair;
+mod run;
+mod scalar;
+mod setup;
 mod transcript;
+mod trigger;
+mod windows;
 
 use regex::RegexBuilder;
 
@@ -51,7 +98,8 @@ pub struct Scenario {
 /// What a scenario runs and expects.
 #[derive(Debug)]
 enum Script {
-    Repair(repair::Script),
+    Panes(panes::Script),
+    Repair(Box<repair::Script>),
 }
 
 impl Scenario {
@@ -65,7 +113,7 @@ impl Scenario {
         let documents = yaml::documents(text, label)?;
         if documents.is_empty() {
             return Err(Error::usage(format!("{label}:1:1: there is no scenario"))
-                .with_hint("a scenario is a YAML document with name, dataflow and transcript"));
+                .with_hint("a scenario is a YAML document with name and transcript"));
         }
         Ok(documents
             .iter()
@@ -79,10 +127,16 @@ impl Scenario {
     /// # Errors
     /// What is wrong, for a person: every step that does not match, or why nothing was run.
     pub fn check(&self, workers: usize) -> std::result::Result<(), String> {
-        self.check_with(|dataflow, steps| run_steps(dataflow, steps, workers))
+        self.judge(|script| match script {
+            Script::Panes(script) => script.failures(workers),
+            Script::Repair(script) => {
+                script.failures(|dataflow, steps| run_steps(dataflow, steps, workers))
+            }
+        })
     }
 
-    /// As [`Scenario::check`], with `run` in place of the engine.
+    /// As [`Scenario::check`], with `run` in place of the repair. A scenario of windows is read, and
+    /// not run.
     ///
     /// # Errors
     /// As [`Scenario::check`].
@@ -90,8 +144,19 @@ impl Scenario {
         &self,
         run: impl FnOnce(&Dataflow, Vec<Step>) -> Result<Outputs>,
     ) -> std::result::Result<(), String> {
+        self.judge(|script| match script {
+            Script::Panes(_) => Ok(Vec::new()),
+            Script::Repair(script) => script.failures(run),
+        })
+    }
+
+    /// Whether what `failures` finds is what the document says.
+    fn judge(
+        &self,
+        failures: impl FnOnce(&Script) -> std::result::Result<Vec<String>, String>,
+    ) -> std::result::Result<(), String> {
         let result = match &self.script {
-            Ok(Script::Repair(script)) => script.failures(run).and_then(verdict),
+            Ok(script) => failures(script).and_then(verdict),
             Err(err) => Err(err.to_text()),
         };
         let Some(pattern) = &self.error else {
@@ -147,23 +212,38 @@ fn script(document: &Node, name: &str) -> Result<Script> {
             document,
             format_args!("a scenario is {}", document.value.kind()),
         )
-        .with_hint("a scenario is a mapping with name, dataflow and transcript"));
+        .with_hint("a scenario is a mapping with name and transcript"));
     };
     match member(document, "dataflow").map(|(_, node)| node) {
         Some(Node {
             value: Value::Text(text),
             ..
-        }) if text == "repair" => repair::Script::read(document, members, name).map(Script::Repair),
+        }) if text == "repair" => repair::Script::read(document, members, name)
+            .map(|script| Script::Repair(Box::new(script))),
         Some(other) => Err(
-            error(other, format_args!("there is no dataflow {}", other.value))
-                .with_hint("this version runs scenarios with dataflow: repair"),
+            error(other, format_args!("there is no dataflow {}", other.value)).with_hint(
+                "dataflow: repair is for events; a scenario of windows and triggers has none",
+            ),
         ),
-        None => Err(error(document, "the scenario names no dataflow")
-            .with_hint("this version runs only scenarios with dataflow: repair")),
+        None => panes::Script::read(document).map(Script::Panes),
     }
 }
 
-pub(super) fn list<'a>(node: &'a Node, what: &str) -> Result<&'a [Node]> {
+/// The whole number that `node` is; `what` names it in messages.
+fn integer(node: &Node, what: &str) -> Result<i64> {
+    let hint = "a whole number of 64 bits, without quotes";
+    match &node.value {
+        Value::Integer(number, text) => number
+            .and_then(|number| i64::try_from(number).ok())
+            .ok_or_else(|| error(node, format_args!("{what}: {text} is out of range")))
+            .map_err(|err| err.with_hint(hint)),
+        value => {
+            Err(error(node, format_args!("{what}: {value} is no whole number")).with_hint(hint))
+        }
+    }
+}
+
+fn list<'a>(node: &'a Node, what: &str) -> Result<&'a [Node]> {
     match &node.value {
         Value::List(list) => Ok(list),
         value => Err(error(node, format_args!("{what} is {}", value.kind()))
@@ -171,14 +251,14 @@ pub(super) fn list<'a>(node: &'a Node, what: &str) -> Result<&'a [Node]> {
     }
 }
 
-pub(super) fn member<'a>(node: &'a Node, name: &str) -> Option<&'a (Key, Node)> {
+fn member<'a>(node: &'a Node, name: &str) -> Option<&'a (Key, Node)> {
     match &node.value {
         Value::Table(members) => members.iter().find(|(key, _)| key.text == name),
         _ => None,
     }
 }
 
-pub(super) fn unknown(key: &Key, table: &str, keys: &[&str]) -> Error {
+fn unknown(key: &Key, table: &str, keys: &[&str]) -> Error {
     let listed = format!("{table} has {}", keys.join(", "));
     Error::usage(format!(
         "{}: unknown key {} in {table}",
@@ -191,7 +271,7 @@ pub(super) fn unknown(key: &Key, table: &str, keys: &[&str]) -> Error {
     })
 }
 
-pub(super) fn error(node: &Node, what: impl std::fmt::Display) -> Error {
+fn error(node: &Node, what: impl std::fmt::Display) -> Error {
     Error::usage(format!("{}: {what}", node.place))
 }
 

@@ -1,4 +1,5 @@
-//! Scenario files: what is read, what is refused and where, and what `check` finds.
+//! Scenario files: what is read, what is refused and where, and what `check` finds. Those of windows
+//! have their tests in `panes`.
 
 use super::*;
 use crate::event::Reason;
@@ -192,19 +193,14 @@ fn a_check_may_have_to_fail() {
 #[test]
 fn documents_that_are_no_scenarios() {
     check_refused(
-        "name: beam\nwindow_fn: FixedWindows(10)\ntranscript: []",
-        "s.yaml:1:1: the scenario names no dataflow\n\
-             hint: this version runs only scenarios with dataflow: repair",
-    );
-    check_refused(
         "dataflow: windows",
         "s.yaml:1:11: there is no dataflow \"windows\"\n\
-             hint: this version runs scenarios with dataflow: repair",
+             hint: dataflow: repair is for events; a scenario of windows and triggers has none",
     );
     check_refused(
         "- 1",
         "s.yaml:1:1: a scenario is a list\n\
-             hint: a scenario is a mapping with name, dataflow and transcript",
+             hint: a scenario is a mapping with name and transcript",
     );
     check_refused(
         "dataflow: repair\nlimits: {dead_share: 1}",
@@ -360,7 +356,9 @@ fn our_scenario_files_can_be_read() {
             let script = scenario
                 .script
                 .unwrap_or_else(|err| panic!("{}", err.to_text()));
-            let Script::Repair(script) = script;
+            let Script::Repair(script) = script else {
+                panic!("a scenario of windows");
+            };
             assert!(
                 script
                     .actions
