@@ -17,6 +17,7 @@ mod pipelines;
 mod process;
 mod real_data;
 mod repair;
+mod scenarios;
 mod tidy;
 mod trigger_model;
 mod windowing;
