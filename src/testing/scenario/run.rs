@@ -74,6 +74,8 @@ pub(super) fn outcomes(
                 collect(&format!("{shape} of the batch"), batch, of_batch);
             }
         }
+        // What is refused has no pane, which is all that a document can say of it.
+        p.dead_letters("refused");
     })?;
     let outcome = |(shape, of_steps, of_batch)| Outcome {
         shape,

@@ -172,7 +172,7 @@ mod tests {
         check("FixedWindows(10)", &[(0, 10)]);
         check("FixedWindows(10, 3)", &[(3, 13)]);
         check("FixedWindows(size=10, offset=-12)", &[(-2, 8)]);
-        check("SlidingWindows(10, period=5)", &[(5, 15), (0, 10)]);
+        check("SlidingWindows(10, period=5)", &[(0, 10), (5, 15)]);
         check("Sessions(gap_size=3)", &[(7, 10)]);
         check("CustomTimestampingFixedWindowsWindowFn(10)", &[(0, 10)]);
     }
