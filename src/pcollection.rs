@@ -101,6 +101,8 @@ pub struct PCollection<'scope, T: Data> {
     pub(crate) strategy: Rc<Strategy>,
     /// Whether no element is ever taken back.
     pub(crate) append_only: bool,
+    /// Whether it holds several panes of a window of which none is ever taken back.
+    pub(crate) piles_up: bool,
     pub(crate) pipeline: Pipeline<'scope>,
 }
 
@@ -112,6 +114,7 @@ impl<'scope, T: Data> PCollection<'scope, T> {
             ticks: self.ticks.clone(),
             strategy: Rc::clone(&self.strategy),
             append_only: self.append_only,
+            piles_up: self.piles_up,
             pipeline: self.pipeline.clone(),
         }
     }

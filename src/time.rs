@@ -23,6 +23,9 @@ impl EventTime {
     pub const MIN: EventTime = EventTime(i64::MIN);
     /// After everything: the watermark at the end of the input.
     pub const MAX: EventTime = EventTime(i64::MAX);
+    /// Where the global window ends: a day before the end of time, so that the end of the input lies
+    /// behind it. No event time moves a watermark this far.
+    pub const END_OF_GLOBAL: EventTime = EventTime(i64::MAX - 24 * 60 * 60 * 1_000_000);
 
     /// This many seconds after 1970-01-01T00:00:00Z.
     pub fn from_seconds(seconds: i64) -> Self {

@@ -121,10 +121,10 @@ impl<T: DeserializeOwned + 'static> Source for JsonLines<T> {
         self.policy
     }
 
-    fn partitions(&self) -> u32 {
+    fn partitions(&self) -> Vec<u32> {
         match self.overlap {
-            true => u32::try_from(self.paths.len()).unwrap_or(u32::MAX),
-            false => 0,
+            true => (0..).take(self.paths.len()).collect(),
+            false => Vec::new(),
         }
     }
 }

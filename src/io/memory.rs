@@ -1,5 +1,6 @@
 //! Elements that are there already, read like any other source.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::source::{Batch, Place, Reader, Reading, Source, Stamped, WatermarkPolicy};
@@ -15,6 +16,8 @@ const EPOCH_EVENTS: usize = 10_000;
 #[derive(Clone, Debug)]
 pub struct Memory<T> {
     records: Arc<[Stamped<T>]>,
+    /// The last record of every partition, in order.
+    ends: Arc<[(usize, u32)]>,
     policy: WatermarkPolicy,
 }
 
@@ -31,8 +34,19 @@ impl<T> Memory<T> {
             event_time,
             partition,
         };
+        let records: Arc<[Stamped<T>]> = elements.into_iter().map(stamp).collect();
+        let mut last = BTreeMap::new();
+        for (at, record) in records.iter().enumerate() {
+            last.insert(record.partition, at);
+        }
+        let mut ends: Vec<_> = last
+            .into_iter()
+            .map(|(partition, at)| (at, partition))
+            .collect();
+        ends.sort_unstable();
         Memory {
-            records: elements.into_iter().map(stamp).collect(),
+            records,
+            ends: ends.into(),
             policy: WatermarkPolicy::default(),
         }
     }
@@ -49,6 +63,7 @@ impl<T: Clone + Send + Sync + 'static> Source for Memory<T> {
     fn open(&self, place: &Place) -> Result<Box<dyn Reader<T>>> {
         Ok(Box::new(MemoryReader {
             records: Arc::clone(&self.records),
+            ends: Arc::clone(&self.ends),
             epoch_events: place.epoch_events.unwrap_or(EPOCH_EVENTS).max(1),
             worker: place.worker,
             workers: place.workers,
@@ -59,14 +74,14 @@ impl<T: Clone + Send + Sync + 'static> Source for Memory<T> {
         self.policy
     }
 
-    fn partitions(&self) -> u32 {
-        let last = self.records.iter().map(|record| record.partition).max();
-        last.map_or(0, |last| last.saturating_add(1))
+    fn partitions(&self) -> Vec<u32> {
+        self.ends.iter().map(|(_, partition)| *partition).collect()
     }
 }
 
 struct MemoryReader<T> {
     records: Arc<[Stamped<T>]>,
+    ends: Arc<[(usize, u32)]>,
     epoch_events: usize,
     worker: usize,
     workers: usize,
@@ -81,6 +96,12 @@ impl<T: Clone> Reader<T> for MemoryReader<T> {
         let share = |worker: usize| start + (end - start) * worker / self.workers;
         let own = share(self.worker)..share(self.worker + 1);
         batch.records.extend_from_slice(&self.records[own]);
+        if self.worker == 0 {
+            let from = self.ends.partition_point(|(at, _)| *at < start);
+            let to = self.ends.partition_point(|(at, _)| *at < end);
+            let ended = self.ends[from..to].iter().map(|(_, partition)| *partition);
+            batch.ended.extend(ended);
+        }
         Ok(if end == all {
             Reading::Ended
         } else {

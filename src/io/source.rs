@@ -28,10 +28,9 @@ pub trait Source: Clone + Send + Sync + 'static {
         WatermarkPolicy::default()
     }
 
-    /// How many partitions are known: they are numbered from 0, and hold the watermark back until
-    /// they have begun.
-    fn partitions(&self) -> u32 {
-        0
+    /// The partitions that are known; they hold the watermark back until they have begun.
+    fn partitions(&self) -> Vec<u32> {
+        Vec::new()
     }
 
     /// Whether records come as time goes by, so that an epoch does not wait for them.

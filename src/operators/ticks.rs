@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::watermark::{Bounds, Watermark};
+use crate::time::EventTime;
 
 /// What one worker reports of a source about one epoch.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -44,13 +45,18 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// For a source that `workers` read, of which this many partitions are known.
-    pub fn new(bounds: Bounds, idle_after: Option<i64>, partitions: u32, workers: usize) -> Self {
+    /// For a source that `workers` read, of which these partitions are known.
+    pub fn new(
+        bounds: Bounds,
+        idle_after: Option<i64>,
+        partitions: Vec<u32>,
+        workers: usize,
+    ) -> Self {
         Ticker {
             watermark: Watermark::new(bounds),
             workers,
             finished: 0,
-            not_begun: (0..partitions).collect(),
+            not_begun: partitions.into_iter().collect(),
             last_heard: BTreeMap::new(),
             idle_after,
             clock: i64::MIN,
@@ -69,7 +75,9 @@ impl Ticker {
             self.last_heard.insert(*partition, self.clock);
             self.watermark.wake(*partition);
             for time in times {
-                self.watermark.observe(*partition, *time);
+                // However far a clock is off, only the end of the input is the end of time.
+                let time = (*time).min(EventTime::END_OF_GLOBAL.0 - 1);
+                self.watermark.observe(*partition, time);
             }
         }
         for partition in reports.iter().flat_map(|report| &report.ended) {
@@ -133,7 +141,7 @@ mod tests {
 
     #[test]
     fn partitions_hold_the_watermark_until_they_are_idle_or_ended() {
-        let mut ticker = Ticker::new(BOUNDS, Some(10), 2, 1);
+        let mut ticker = Ticker::new(BOUNDS, Some(10), vec![0, 1], 1);
         assert_eq!(
             ticker.epoch(report(0, &[50], 0)),
             (i64::MIN, 0),
@@ -162,14 +170,14 @@ mod tests {
 
     #[test]
     fn one_bad_clock_does_not_move_the_watermark() {
-        let mut ticker = Ticker::new(BOUNDS, None, 1, 1);
+        let mut ticker = Ticker::new(BOUNDS, None, vec![0], 1);
         let times: Vec<i64> = (0..200).chain([999_999]).collect();
         assert_eq!(ticker.epoch(report(0, &times, 0)).0, 197);
     }
 
     #[test]
     fn without_a_clock_of_its_own_the_clock_is_the_watermark() {
-        let mut ticker = Ticker::new(BOUNDS, None, 1, 1);
+        let mut ticker = Ticker::new(BOUNDS, None, vec![0], 1);
         let times = Progress {
             times: vec![(0, vec![10])],
             ..Progress::default()

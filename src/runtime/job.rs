@@ -78,7 +78,7 @@ pub struct JobReport {
     pub epochs: u64,
     /// Workers.
     pub workers: usize,
-    /// Dead letters that stand, by step and reason.
+    /// Dead letters, by step and reason: those that stand; of what came too late, withdrawals, too.
     pub dead: BTreeMap<(String, Refusal), i64>,
     /// How long it took.
     pub elapsed: Duration,
@@ -250,9 +250,14 @@ impl Job {
             let dead = Arc::clone(&self.dead);
             letters.inspect(move |(letter, _, diff)| {
                 let mut dead = dead.lock().unwrap_or_else(PoisonError::into_inner);
-                *dead
+                let count = dead
                     .entry((letter.step.clone(), letter.reason))
-                    .or_default() += *diff as i64;
+                    .or_default();
+                *count += match letter.reason {
+                    // A withdrawal that comes too late is lost just as an element is.
+                    Refusal::Late | Refusal::Closed => diff.unsigned_abs() as i64,
+                    Refusal::Undecodable | Refusal::Failed => *diff as i64,
+                };
             });
         }
     }

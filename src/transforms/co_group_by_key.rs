@@ -54,7 +54,13 @@ impl<'scope, K: Key, A: Data> PCollection<'scope, (K, A)> {
         self.pipeline.within(name, || {
             let left = self.map_values("left", Either::Left);
             let mut right = other.map_values("right", Either::Right);
+            // What both are, `agree` has said; the trigger is that of the left one.
+            let lateness = right.strategy.allowed_lateness_us;
             right.strategy = left.strategy.clone();
+            if lateness > right.strategy.allowed_lateness_us {
+                let strategy = std::rc::Rc::make_mut(&mut right.strategy);
+                strategy.allowed_lateness_us = lateness;
+            }
             left.flatten("both", &[&right])
         })
     }

@@ -146,7 +146,13 @@ impl Summand for OrderedFloat<f64> {
     type Exact = BTreeMap<OrderedFloat<f64>, isize>;
 
     fn add_to(&self, sum: &mut Self::Exact, times: isize) {
-        add(sum, *self, times);
+        // The two zeros are equal, so that which of them is held would depend on which comes first.
+        let value = if self.0 == 0.0 {
+            OrderedFloat(0.0)
+        } else {
+            *self
+        };
+        add(sum, value, times);
     }
 
     fn merge(sum: &mut Self::Exact, other: Self::Exact) {

@@ -31,6 +31,7 @@ impl<'scope> Pipeline<'scope> {
             ticks: merge_ticks(&step, ticks).unwrap_or_else(|| self.no_ticks()),
             strategy: Rc::new(global()),
             append_only: false,
+            piles_up: false,
             pipeline: self.clone(),
         }
     }

@@ -50,6 +50,7 @@ impl<'scope, T: Data> PCollection<'scope, T> {
         key: impl Fn(&T) -> K + Clone + 'static,
     ) -> (Self, Self) {
         let step = self.pipeline.step(name);
+        self.refuse_unmerged(&step);
         let of_route = key.clone();
         let route = move |element: &Element<T>| stepwise::route(&of_route(&element.value));
         let intake = Intake::of(self);
@@ -228,6 +229,9 @@ impl<T: Data, K: Key, F: Fn(&T) -> K> Steps<Element<T>, Element<T>, Aside<T>> fo
             });
             if over.is_some() {
                 self.memory.places.remove(&place);
+            }
+            if !self.memory.places.contains_key(&place) {
+                self.memory.keep_end(place.clone(), candidate.0);
             }
             let queue = self.memory.places.entry(place.clone());
             let queue = queue.or_insert_with(|| Queue(BTreeMap::new()));

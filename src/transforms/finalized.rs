@@ -67,7 +67,15 @@ impl<T: Data> Steps<Element<T>, Element<T>, Refused<T>> for Holding<T> {
             if *first.key() > now.watermark {
                 break;
             }
-            output.main.extend(first.remove());
+            for (element, times) in first.remove() {
+                if times > 0 {
+                    output.main.push((element, times));
+                } else {
+                    // What is taken back was never here.
+                    let reason = Refusal::Late;
+                    output.aside.push((Refused { element, reason }, times));
+                }
+            }
         }
     }
 }

@@ -71,6 +71,10 @@ where
     let takes_back = strategy.accumulation == Accumulation::Retracting && !strategy.fires_once();
     output.append_only =
         !takes_back && (input.append_only || strategy.accumulation == Accumulation::Accumulating);
+    output.piles_up |= match strategy.accumulation {
+        Accumulation::Retracting => false,
+        Accumulation::Accumulating | Accumulation::Discarding => !strategy.fires_once(),
+    };
     output.strategy = strategy.continuation().into();
     (output, refused)
 }

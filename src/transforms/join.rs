@@ -19,6 +19,7 @@ impl<'scope, K: Key, A: Data> PCollection<'scope, (K, A)> {
     ) -> PCollection<'scope, (K, (A, B))> {
         let step = self.pipeline.step(name);
         self.agree(&step, other);
+        self.refuse_unmerged(&step);
         let left = self.inner.clone().map(by_key_and_window);
         let right = other.inner.clone().map(by_key_and_window);
         let pairs = left.join_map(right, |(key, window), (a, at_a), (b, at_b)| Element {

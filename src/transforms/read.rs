@@ -65,6 +65,7 @@ impl<'scope> Pipeline<'scope> {
             ticks,
             strategy: Rc::new(global()),
             append_only: true,
+            piles_up: false,
             pipeline: self.clone(),
         }
     }
@@ -175,7 +176,7 @@ fn ticks<'scope>(
     progress: StreamVec<'scope, Epoch, Progress>,
     step: &str,
     policy: WatermarkPolicy,
-    partitions: u32,
+    partitions: Vec<u32>,
 ) -> StreamVec<'scope, Epoch, Tick> {
     let micros =
         |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);

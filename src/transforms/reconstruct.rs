@@ -79,6 +79,7 @@ impl<'scope, T: Data> PCollection<'scope, T> {
         PCollection<'scope, SequenceGap<S>>,
     ) {
         let step = self.pipeline.step(name);
+        self.refuse_unmerged(&step);
         let of_route = place.clone();
         let route = move |element: &Element<T>| stepwise::route(&of_route(&element.value).0);
         let filling = Filling {
@@ -181,6 +182,9 @@ where
             }
             for gap in gaps(sequence) {
                 Self::say(infer, most, &place.0, sequence, gap, 1, output);
+            }
+            if sequence.is_empty() {
+                self.streams.remove(&place);
             }
         }
         differential_dataflow::consolidation::consolidate(&mut output.main);

@@ -52,6 +52,7 @@ impl<'scope, T: Data> PCollection<'scope, T> {
         place: impl Fn(&T) -> (S, i64) + Clone + 'static,
     ) -> PCollection<'scope, SequenceGap<S>> {
         let step = self.pipeline.step(name);
+        self.refuse_unmerged(&step);
         let of_route = place.clone();
         let route = move |element: &Element<T>| stepwise::route(&of_route(&element.value).0);
         let numbers = Numbers {
@@ -143,6 +144,9 @@ impl<T, S: Key, F: Fn(&T) -> (S, i64)> Steps<Element<T>, Element<SequenceGap<S>>
                 }
             }
             say(sequence, 1);
+            if sequence.is_empty() {
+                self.streams.remove(&place);
+            }
         }
         differential_dataflow::consolidation::consolidate(&mut output.main);
     }

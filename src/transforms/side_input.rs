@@ -21,7 +21,7 @@ use crate::io::dead_letter::Refusal;
 use crate::pcollection::{Data, Element, Key, PCollection};
 use crate::time::EventTime;
 use crate::windowing::grouping::Now;
-use crate::windowing::{Accumulation, Strategy, Window};
+use crate::windowing::{Strategy, Window};
 
 /// A collection as a value that the elements of another one can look at, window by window.
 #[derive(Clone)]
@@ -129,7 +129,10 @@ impl<'scope, T: Key> PCollection<'scope, T> {
         if !is_global {
             self.agree(&step, side);
         }
-        if side.strategy.accumulation != Accumulation::Retracting && !side.append_only {
+        if !is_global {
+            self.refuse_unmerged(&step);
+        }
+        if side.piles_up {
             self.pipeline.refuse(
                 &step,
                 "looks at panes of which none is ever taken back",
@@ -320,16 +323,17 @@ impl<T: Key, X: Data, S: PartialEq, U: Data> Steps<Told<T, X>, Element<U>, Refus
             let (f, made) = (&self.f, &mut self.made);
             Self::make(f, made, &element, &looked.view, diff, &mut output.main);
             let elements = self.mains.entry(window).or_default();
-            *elements.entry(element).or_insert(0) += diff;
+            let times = elements.entry(element.clone()).or_insert(0);
+            *times += diff;
+            if *times == 0 {
+                elements.remove(&element);
+            }
         }
     }
 
     fn tick(&mut self, now: Now, _: &mut Output<Element<U>, Refused<T>>) {
         let is_over = |window: &Window| now.watermark >= self.strategy.release(*window);
-        self.mains.retain(|window, elements| {
-            elements.retain(|_, times| *times != 0);
-            !is_over(window)
-        });
+        self.mains.retain(|window, _| !is_over(window));
         if !self.is_global && now.watermark < EventTime::MAX {
             self.views.retain(|window, _| !is_over(window));
         }

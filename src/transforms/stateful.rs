@@ -147,7 +147,7 @@ impl<O> Context<'_, O> {
     }
 
     /// Sets a timer that goes off when the watermark is at `at`. A timer of this name that waits is
-    /// replaced.
+    /// replaced. One that would go off when the window has expired never does.
     pub fn set_timer(&mut self, name: &'static str, at: EventTime) {
         self.timers.push((TimeDomain::Event, name, Some(at)));
     }
@@ -200,13 +200,7 @@ impl<'scope, K: Key, V: Data> PCollection<'scope, (K, V)> {
                 "put .finalized(..) before it",
             );
         }
-        if self.strategy.merging.merges() {
-            self.pipeline.refuse(
-                &step,
-                "has memory, and its windows merge",
-                "group before it, or use windows that do not merge",
-            );
-        }
+        self.refuse_unmerged(&step);
         let route = |element: &Element<(K, V)>| stepwise::route(&element.value.0);
         let remembering = Remembering {
             function,
@@ -302,6 +296,8 @@ impl<K: Key, V: Data, F: StatefulDoFn<K, V>> Remembering<K, V, F> {
             if let Some(before) = memory.timers.remove(&of_name) {
                 waiting.remove(&(before, key.clone(), window, name));
             }
+            // When the window expires its state is let go, and its timers with it.
+            let at = at.filter(|at| domain == TimeDomain::Processing || *at < expiry);
             if let Some(at) = at {
                 let at = match after {
                     Some((of, after)) if of == domain => at.max(after),

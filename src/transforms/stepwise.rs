@@ -25,7 +25,8 @@ pub(super) trait Steps<I, O, R> {
     /// Takes the changes of an epoch.
     fn elements(&mut self, changes: Vec<(I, isize)>, now: Now, output: &mut Output<O, R>);
 
-    /// Takes the watermark and the clock that the epoch ends with.
+    /// Takes the watermark and the clock that the epoch ends with, which may be those that it began
+    /// with.
     fn tick(&mut self, now: Now, output: &mut Output<O, R>);
 }
 
@@ -127,17 +128,22 @@ pub(super) fn stepwise<'scope, I: Data, O: Data, R: Data>(
             let (mut main, mut aside) = (main.activate(), aside.activate());
             while let Some((epoch, due)) = waiting.pop_passed(frontiers) {
                 let Pending { mut changes, tick } = due.data;
+                let mut is_due = false;
                 if !append_only {
                     consolidate(&mut changes);
                 }
                 if !changes.is_empty() {
                     let clock = tick.map_or(now.clock, |tick| tick.clock);
                     steps.elements(changes, Now { clock, ..now }, &mut output);
+                    is_due = true;
                 }
                 if let Some(tick) = tick
                     && tick.now() != now
                 {
                     now = tick.now();
+                    is_due = true;
+                }
+                if is_due {
                     steps.tick(now, &mut output);
                 }
                 let said = output.main.drain(..);

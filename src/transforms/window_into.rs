@@ -23,6 +23,8 @@ impl<'scope, T: Data> PCollection<'scope, T> {
         if let Some(fault) = windows.fault() {
             let hint = "give windows a length, and triggers something to wait for";
             self.pipeline.refuse(&step, &format!("has {fault}"), hint);
+            // The pipeline is not run; the steps that follow are only to be named.
+            strategy = crate::windowing::Strategy::default();
         }
         strategy.merging = windows.merging();
         strategy.windows = format!("{windows:?}");

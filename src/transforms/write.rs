@@ -31,7 +31,7 @@ pub trait Sink<T> {
 /// An open sink.
 pub trait Writer<T> {
     /// Takes the net changes of an epoch: what is taken back first, then what is added, each in the
-    /// order of window, event time and value.
+    /// order of window, event time, value and pane.
     ///
     /// # Errors
     /// Where they cannot be written.
@@ -235,6 +235,7 @@ where
         element.window,
         element.event_time,
         &element.value,
+        element.pane,
     )
 }
 

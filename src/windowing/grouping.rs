@@ -181,6 +181,10 @@ struct Group<F: Fold> {
     had_last: bool,
     /// The clock for which a wake was asked.
     clock: Option<i64>,
+    /// The watermark for which a wake was asked.
+    mark: Option<EventTime>,
+    /// The watermark that the window has been told of.
+    seen: EventTime,
 }
 
 /// A window that becomes a part of another one.
@@ -192,6 +196,18 @@ struct Standing<O> {
     event_time: EventTime,
     pane: PaneInfo,
     output: O,
+}
+
+impl<O> Standing<O> {
+    fn taken_back(self) -> Fired<O> {
+        Fired {
+            window: self.window,
+            event_time: self.event_time,
+            pane: self.pane,
+            output: self.output,
+            diff: -1,
+        }
+    }
 }
 
 impl<F: Fold> Default for KeyWindows<F> {
@@ -255,8 +271,8 @@ impl<F: Fold> KeyWindows<F> {
             let group = if members.len() == 1 && members[0].0 == window {
                 members.swap_remove(0).1
             } else {
-                let group = Group::merged(rules, fold, now, window, members);
-                schedule(rules, window, now, effects);
+                let mut group = Group::merged(rules, fold, now, window, members);
+                group.schedule(rules, window, now, effects);
                 group
             };
             self.groups.push((window, group));
@@ -302,8 +318,9 @@ impl<F: Fold> KeyWindows<F> {
         let at = match self.position(window) {
             Ok(at) => at,
             Err(at) => {
-                self.groups.insert(at, (window, Group::new(rules, fold)));
-                schedule(rules, window, now, effects);
+                let mut group = Group::new(rules, fold, now);
+                group.schedule(rules, window, now, effects);
+                self.groups.insert(at, (window, group));
                 at
             }
         };
@@ -369,7 +386,7 @@ impl<F: Fold> KeyWindows<F> {
         let group = &mut self.groups[at].1;
         group.pass(rules, fold, now, window, effects);
         group.schedule_clock(rules, now, window, effects);
-        schedule(rules, window, now, effects);
+        group.schedule(rules, window, now, effects);
     }
 
     #[inline]
@@ -384,7 +401,7 @@ impl<F: Fold> KeyWindows<F> {
 }
 
 impl<F: Fold> Group<F> {
-    fn new(rules: &Rules, fold: &F) -> Self {
+    fn new(rules: &Rules, fold: &F, now: Now) -> Self {
         Group {
             content: fold.start(),
             elements: 0,
@@ -399,13 +416,15 @@ impl<F: Fold> Group<F> {
             expired: false,
             had_last: false,
             clock: None,
+            mark: None,
+            seen: now.watermark,
         }
     }
 
     /// What `members` become together, as `window`.
     fn merged(rules: &Rules, fold: &F, now: Now, window: Window, members: Vec<Member<F>>) -> Self {
         let states: Vec<State> = members.iter().map(|(_, one)| one.state.clone()).collect();
-        let mut all = Group::new(rules, fold);
+        let mut all = Group::new(rules, fold, now);
         all.state = rules.machine.merge(&states, rules.machine_now(window, now));
         all.closed = rules.machine.is_finished(&all.state);
         all.was_in_time = now.watermark < window.end;
@@ -437,11 +456,24 @@ impl<F: Fold> Group<F> {
         window: Window,
         effects: &mut Effects<F::Output>,
     ) {
+        self.withdraw_parts(rules, now, window, effects);
         if self.closed || self.expired {
             return;
         }
+        // It is asked when something is there that it waits for, and not because of another window.
+        let strategy = &rules.strategy;
+        let marks = [
+            window.end,
+            strategy.expiry(window),
+            strategy.release(window),
+        ];
+        let seen = std::mem::replace(&mut self.seen, now.watermark);
+        let is_asked = marks
+            .iter()
+            .any(|mark| seen < *mark && *mark <= now.watermark)
+            || self.clock.is_some_and(|clock| now.clock.0 >= clock);
         let machine_now = rules.machine_now(window, now);
-        if rules.machine.should_fire(&self.state, machine_now) {
+        if is_asked && rules.machine.should_fire(&self.state, machine_now) {
             self.fire(rules, fold, now, window, false, effects);
         }
         if now.watermark >= rules.strategy.expiry(window) {
@@ -489,17 +521,10 @@ impl<F: Fold> Group<F> {
         let is_last = closing || self.closed || now.watermark >= strategy.expiry(window);
         let pane = self.counter.next(timing, is_last, self.closed);
         let event_time = self.hold.take().unwrap_or(window.max_timestamp());
-        let taken_back = |standing: Standing<F::Output>| Fired {
-            window: standing.window,
-            event_time: standing.event_time,
-            pane: standing.pane,
-            output: standing.output,
-            diff: -1,
-        };
         if strategy.accumulation == Accumulation::Retracting {
             effects
                 .fired
-                .extend(self.standing.drain(..).map(taken_back));
+                .extend(self.standing.drain(..).map(Standing::taken_back));
         }
         if self.elements <= 0 && strategy.accumulation != Accumulation::Discarding {
             return;
@@ -553,6 +578,55 @@ impl<F: Fold> Group<F> {
         }
     }
 
+    /// Asks for the next wake by the watermark.
+    fn schedule(
+        &mut self,
+        rules: &Rules,
+        window: Window,
+        now: Now,
+        effects: &mut Effects<F::Output>,
+    ) {
+        let strategy = &rules.strategy;
+        let own = [
+            window.end,
+            strategy.expiry(window),
+            strategy.release(window),
+        ];
+        let parts = self
+            .standing
+            .iter()
+            .map(|pane| strategy.release(pane.window));
+        let times = own.into_iter().chain(parts);
+        let next = times.filter(|time| *time > now.watermark).min();
+        if next != self.mark {
+            self.mark = next;
+            effects
+                .wakes
+                .extend(next.map(|next| (Wake::Watermark(next), window)));
+        }
+    }
+
+    /// Takes back the panes of windows that have become parts of this one, before what follows can
+    /// no longer take that.
+    fn withdraw_parts(
+        &mut self,
+        rules: &Rules,
+        now: Now,
+        window: Window,
+        effects: &mut Effects<F::Output>,
+    ) {
+        let strategy = &rules.strategy;
+        let is_due = |pane: &Standing<F::Output>| {
+            pane.window != window && now.watermark >= strategy.release(pane.window)
+        };
+        let (due, standing) = self.standing.drain(..).partition(is_due);
+        self.standing = standing;
+        let due: SmallVec<[Standing<F::Output>; 1]> = due;
+        effects
+            .fired
+            .extend(due.into_iter().map(Standing::taken_back));
+    }
+
     fn schedule_clock(
         &mut self,
         rules: &Rules,
@@ -574,18 +648,5 @@ fn combine(strategy: &Strategy, a: EventTime, b: EventTime) -> EventTime {
     match strategy.timestamp_combiner {
         TimestampCombiner::Latest => a.max(b),
         _ => a.min(b),
-    }
-}
-
-/// Asks for the next wake of a window that is not released.
-fn schedule<O>(rules: &Rules, window: Window, now: Now, effects: &mut Effects<O>) {
-    let strategy = &rules.strategy;
-    let times = [
-        window.end,
-        strategy.expiry(window),
-        strategy.release(window),
-    ];
-    if let Some(next) = times.into_iter().find(|time| *time > now.watermark) {
-        effects.wakes.push((Wake::Watermark(next), window));
     }
 }

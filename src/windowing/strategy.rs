@@ -127,7 +127,7 @@ impl Strategy {
 
     /// Whether elements of the two can be put together: their windows mean the same.
     pub fn is_compatible(&self, other: &Strategy) -> bool {
-        self.windows == other.windows
+        self.windows == other.windows && self.merging.merges() == other.merging.merges()
     }
 
     /// What is wrong with the strategy, if anything is.

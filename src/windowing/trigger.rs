@@ -147,23 +147,33 @@ impl Trigger {
     }
 
     /// The trigger of a grouping that follows another one in the same windows: what the first
-    /// lets through is to go on without waiting again (Beam's continuation trigger).
+    /// lets through is to go on without waiting again (Beam's continuation trigger). It never
+    /// finishes, since the first may take back what it said.
     pub fn continuation(&self) -> Trigger {
+        let part = self.continued();
+        if part.may_finish() {
+            part.repeatedly()
+        } else {
+            part
+        }
+    }
+
+    fn continued(&self) -> Trigger {
         let again =
-            |part: &Option<Box<Trigger>>| part.as_ref().map(|part| Box::new(part.continuation()));
+            |part: &Option<Box<Trigger>>| part.as_ref().map(|part| Box::new(part.continued()));
         let all = |parts: &[Trigger]| parts.iter().map(Trigger::continuation).collect();
         match self {
             Trigger::Default | Trigger::Always | Trigger::Never => self.clone(),
             Trigger::AfterWatermark { early, late } => Trigger::AfterWatermark {
                 early: again(early),
-                late: again(late),
+                late: again(late).or_else(|| Some(Box::new(Trigger::AfterCount(1)))),
             },
             Trigger::AfterCount(_) | Trigger::AfterProcessingTime { .. } => Trigger::AfterCount(1),
-            Trigger::Repeatedly(part) => part.continuation().repeatedly(),
+            Trigger::Repeatedly(part) => part.continued().repeatedly(),
             Trigger::AfterAny(parts) => Trigger::AfterAny(all(parts)),
             Trigger::AfterAll(parts) => Trigger::AfterAll(all(parts)),
             Trigger::AfterEach(parts) => Trigger::AfterAny(all(parts)).repeatedly(),
-            Trigger::OrFinally(body, until) => body.continuation().or_finally(until.continuation()),
+            Trigger::OrFinally(body, until) => body.continued().or_finally(until.continued()),
         }
     }
 
@@ -186,14 +196,14 @@ impl Trigger {
 
     /// What is wrong with the trigger, if anything is.
     pub fn fault(&self) -> Option<String> {
-        if self.size() > 64 {
+        if self.size() > 64 || self.continuation().size() > 64 {
             return Some(format!("{self} has more than 64 parts"));
         }
         match self {
             Trigger::AfterCount(0) => Some("AfterCount(0) would fire without end".to_owned()),
-            Trigger::AfterProcessingTime { align, .. } if *align == Some(Duration::ZERO) => {
-                Some("a period of 0 would fire without end".to_owned())
-            }
+            Trigger::AfterProcessingTime {
+                align: Some(align), ..
+            } if align.as_micros() == 0 => Some("a period of 0 would fire without end".to_owned()),
             Trigger::AfterWatermark { early, late } => {
                 let fault = |part: &Option<Box<Trigger>>| part.as_ref().and_then(|p| p.fault());
                 fault(early).or_else(|| fault(late))

@@ -4,8 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::EventTime;
 
-const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
-
 /// A stretch of event time, from `start` to just before `end`.
 ///
 /// ```
@@ -26,7 +24,7 @@ impl Window {
     /// All of time, but for the last day: so that the end of the input lies behind it.
     pub const GLOBAL: Window = Window {
         start: EventTime(i64::MIN),
-        end: EventTime(i64::MAX - DAY_US),
+        end: EventTime::END_OF_GLOBAL,
     };
 
     /// The window from `start` to just before `end`.

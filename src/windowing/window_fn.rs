@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, TimeZone};
+use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use super::merging::Merging;
@@ -113,9 +113,7 @@ impl<T> WindowFn<T> for FixedWindows {
     }
 
     fn fault(&self) -> Option<String> {
-        self.size
-            .is_zero()
-            .then(|| "fixed windows of length 0".to_owned())
+        (micros(self.size) == 0).then(|| "fixed windows of length 0".to_owned())
     }
 }
 
@@ -170,7 +168,7 @@ impl<T> WindowFn<T> for SlidingWindows {
     }
 
     fn fault(&self) -> Option<String> {
-        if self.size.is_zero() || self.period.is_zero() {
+        if micros(self.size) == 0 || micros(self.period) == 0 {
             return Some("sliding windows of length or period 0".to_owned());
         }
         let each = micros(self.size) / micros(self.period);
@@ -223,9 +221,7 @@ impl<T> WindowFn<T> for Sessions {
     }
 
     fn fault(&self) -> Option<String> {
-        self.gap
-            .is_zero()
-            .then(|| "sessions with a gap of 0".to_owned())
+        (micros(self.gap) == 0).then(|| "sessions with a gap of 0".to_owned())
     }
 }
 
@@ -301,6 +297,10 @@ impl CalendarWindows {
 
     /// When `day` begins in the time zone.
     fn midnight(&self, day: NaiveDate) -> Option<EventTime> {
+        let margin = chrono::TimeDelta::days(3);
+        if !(NaiveDate::MIN + margin..NaiveDate::MAX - margin).contains(&day) {
+            return None;
+        }
         // Where the clocks go forward at midnight the day begins an hour later.
         let hours = 0..24;
         let mut begins = hours.filter_map(|hour| {
@@ -312,7 +312,13 @@ impl CalendarWindows {
     }
 
     fn window(&self, at: EventTime) -> Option<Window> {
+        // A time zone may move what lies at the ends of the calendar out of it.
+        let margin = chrono::TimeDelta::days(3);
         let utc = DateTime::from_timestamp_micros(at.0)?;
+        let known = DateTime::<Utc>::MIN_UTC + margin..DateTime::<Utc>::MAX_UTC - margin;
+        if !known.contains(&utc) {
+            return None;
+        }
         let day = utc.with_timezone(&self.zone).date_naive();
         let (start, end) = self.bounds(day)?;
         Some(Window::new(self.midnight(start)?, self.midnight(end)?))
@@ -410,6 +416,31 @@ mod tests {
         WindowFn::<()>::assign(&quarters, &(), at, |window| got.push(window));
         let expected = Window::new(time("2024-01-01T00:00:00"), time("2024-04-01T00:00:00"));
         assert_eq!(got, [expected]);
+    }
+
+    #[test]
+    fn the_ends_of_the_calendar_are_no_days() {
+        for zone in [
+            Tz::Europe__Berlin,
+            Tz::America__Los_Angeles,
+            Tz::Pacific__Kiritimati,
+        ] {
+            for months in [CalendarWindows::months(1), CalendarWindows::days(4000)] {
+                let windows = months.time_zone(zone);
+                let ends = [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC];
+                let ends = ends.map(|end| end.timestamp_micros());
+                for at in [
+                    ends[0],
+                    ends[0] + 1,
+                    ends[1] - 1,
+                    ends[1],
+                    i64::MIN,
+                    i64::MAX,
+                ] {
+                    check(windows, at, &[(i64::MIN, EventTime::END_OF_GLOBAL.0)]);
+                }
+            }
+        }
     }
 
     #[test]

@@ -929,8 +929,8 @@ impl Source for Sensors {
         }
     }
 
-    fn partitions(&self) -> u32 {
-        2
+    fn partitions(&self) -> Vec<u32> {
+        vec![0, 1]
     }
 }
 

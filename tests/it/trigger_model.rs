@@ -625,6 +625,17 @@ impl Model<'_> {
         let is_passed = |threshold: i64| before < threshold && threshold <= reached;
         for (key, mut states) in std::mem::take(&mut self.keys) {
             for state in &mut states {
+                // What became a part of another window is taken back before it is forgotten.
+                let window = state.window;
+                let (due, standing): (Vec<Pane>, Vec<Pane>) = std::mem::take(&mut state.standing)
+                    .into_iter()
+                    .partition(|pane| {
+                        pane.window != window && self.watermark >= self.setup.release(pane.window)
+                    });
+                state.standing = standing;
+                answer
+                    .panes
+                    .extend(due.into_iter().map(|pane| Pane { diff: -1, ..pane }));
                 if state.trigger.finished || state.expired {
                     continue;
                 }
