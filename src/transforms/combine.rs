@@ -53,7 +53,7 @@ pub trait CombineFn: 'static {
     /// What comes in.
     type Input: Data;
     /// What is held.
-    type Accumulator: 'static;
+    type Accumulator: Clone + 'static;
     /// What goes out.
     type Output: Data;
 
@@ -142,6 +142,16 @@ struct Combined<C: CombineFn> {
     values: BTreeMap<C::Input, isize>,
     /// Whether the accumulator still holds what was taken back.
     stale: bool,
+}
+
+impl<C: CombineFn> Clone for Combined<C> {
+    fn clone(&self) -> Self {
+        Combined {
+            accumulator: self.accumulator.clone(),
+            values: self.values.clone(),
+            stale: self.stale,
+        }
+    }
 }
 
 impl<C: CombineFn> Fold for Combining<C> {

@@ -99,7 +99,7 @@ impl<T: Data> CombineFn for Count<T> {
 /// What can be summed up.
 pub trait Summand: Data {
     /// What holds a sum so that nothing of it is lost.
-    type Exact: Default + 'static;
+    type Exact: Default + Clone + 'static;
 
     /// Adds `self` to `sum`, `times` times.
     fn add_to(&self, sum: &mut Self::Exact, times: isize);

@@ -64,7 +64,7 @@ where
     }
     let intake = Intake::of(input);
     let route = |element: &Element<(K, F::Value)>| stepwise::route(&element.value.0);
-    let groups = Groups::new(Rules::new((**strategy).clone()), fold);
+    let groups = Groups::new(Rules::new((**strategy).clone(), input.append_only), fold);
     let (panes, refused) = stepwise(step, intake, route, groups);
     let mut output = input.with(panes);
     // Where a pane follows another, the first is taken back in retracting mode.

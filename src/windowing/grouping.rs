@@ -7,6 +7,8 @@
 //! What a window holds is the business of a [`Fold`]; here it is decided when it is let through and
 //! what is taken back.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use smallvec::{SmallVec, smallvec};
@@ -23,9 +25,9 @@ use crate::time::EventTime;
 /// that are absorbed later.
 pub trait Fold {
     /// What comes in.
-    type Value;
+    type Value: Clone;
     /// What is held.
-    type Content;
+    type Content: Clone;
     /// What goes out.
     type Output: Clone;
 
@@ -48,6 +50,8 @@ pub struct Rules {
     strategy: Strategy,
     machine: Machine,
     merges: bool,
+    /// Whether what has merged may fall apart, because elements may be taken out.
+    splits: bool,
 }
 
 /// The watermark and the processing time, in microseconds, in force.
@@ -120,9 +124,10 @@ pub enum Admission {
 }
 
 impl Rules {
-    /// The rules of `strategy`.
-    pub fn new(strategy: Strategy) -> Self {
+    /// The rules of `strategy`, for elements of which none, or some, are ever taken out.
+    pub fn new(strategy: Strategy, append_only: bool) -> Self {
         Rules {
+            splits: strategy.merging.merges() && !append_only,
             machine: Machine::new(&strategy.trigger),
             merges: strategy.merging.merges(),
             strategy,
@@ -162,6 +167,8 @@ struct Group<F: Fold> {
     content: F::Content,
     /// Elements held, retracted ones no longer counted.
     elements: i64,
+    /// What the elements of each own window are, where the window may fall apart.
+    parts: BTreeMap<Window, Part<F>>,
     /// Whether something came since the last pane.
     fresh: bool,
     /// Elements that the trigger was not told of.
@@ -185,6 +192,12 @@ struct Group<F: Fold> {
     mark: Option<EventTime>,
     /// The watermark that the window has been told of.
     seen: EventTime,
+}
+
+/// The elements that have one and the same own window.
+struct Part<F: Fold> {
+    content: F::Content,
+    elements: i64,
 }
 
 /// A window that becomes a part of another one.
@@ -314,6 +327,7 @@ impl<F: Fold> KeyWindows<F> {
         diff: isize,
         effects: &mut Effects<F::Output>,
     ) -> Admission {
+        let own = window;
         let window = self.resolve(rules, window);
         let at = match self.position(window) {
             Ok(at) => at,
@@ -325,6 +339,14 @@ impl<F: Fold> KeyWindows<F> {
             }
         };
         let group = &mut self.groups[at].1;
+        if rules.splits {
+            let part = group.parts.entry(own).or_insert_with(|| Part {
+                content: fold.start(),
+                elements: 0,
+            });
+            fold.add(&mut part.content, value.clone(), diff);
+            part.elements += diff as i64;
+        }
         fold.add(&mut group.content, value, diff);
         group.elements += diff as i64;
         let is_first = group.untold == 0;
@@ -352,17 +374,53 @@ impl<F: Fold> KeyWindows<F> {
         let Ok(at) = self.position(window) else {
             return;
         };
-        let group = &mut self.groups[at].1;
-        let machine_now = rules.machine_now(window, now);
-        let elements = std::mem::take(&mut group.untold);
-        group.fresh = true;
-        rules
-            .machine
-            .on_elements(&mut group.state, machine_now, elements);
-        if rules.machine.should_fire(&group.state, machine_now) {
-            group.fire(rules, fold, now, window, false, effects);
+        if rules.splits && self.split(rules, fold, now, at, effects) {
+            return;
         }
-        group.schedule_clock(rules, now, window, effects);
+        self.groups[at].1.ask(rules, fold, now, window, effects);
+    }
+
+    /// Takes the window at `at` apart, where its elements no longer hold it together: what was said
+    /// of it is taken back, and its parts are asked. Returns whether that was so.
+    fn split(
+        &mut self,
+        rules: &Rules,
+        fold: &F,
+        now: Now,
+        at: usize,
+        effects: &mut Effects<F::Output>,
+    ) -> bool {
+        let (window, group) = &mut self.groups[at];
+        group.parts.retain(|_, part| part.elements != 0);
+        let owns: Vec<Window> = group.parts.keys().copied().collect();
+        let merged = rules.strategy.merging.merge(&owns);
+        if !merged.is_empty() && merged.iter().all(|of| of == window) {
+            return false;
+        }
+        let (_, mut whole) = self.groups.remove(at);
+        let said = whole.standing.drain(..).map(Standing::taken_back);
+        effects.fired.extend(said);
+        let mut pieces: BTreeMap<Window, Group<F>> = BTreeMap::new();
+        for ((own, part), window) in std::mem::take(&mut whole.parts).into_iter().zip(merged) {
+            let piece = pieces
+                .entry(window)
+                .or_insert_with(|| Group::piece(rules, fold, now, window, &whole));
+            fold.absorb(&mut piece.content, part.content.clone());
+            piece.elements += part.elements;
+            piece.parts.insert(own, part);
+        }
+        for (window, mut piece) in pieces {
+            piece.ask(rules, fold, now, window, effects);
+            if now.watermark >= rules.strategy.expiry(window) {
+                piece.expire(rules, fold, now, window, effects);
+            }
+            if now.watermark < rules.strategy.release(window) {
+                piece.schedule(rules, window, now, effects);
+                let place = self.groups.partition_point(|(other, _)| *other < window);
+                self.groups.insert(place, (window, piece));
+            }
+        }
+        true
     }
 
     /// Asks the trigger, after the watermark or the clock has moved to where `window` wanted to be
@@ -405,6 +463,7 @@ impl<F: Fold> Group<F> {
         Group {
             content: fold.start(),
             elements: 0,
+            parts: BTreeMap::new(),
             fresh: false,
             untold: 0,
             state: rules.machine.start(),
@@ -431,6 +490,17 @@ impl<F: Fold> Group<F> {
         for (own, one) in members {
             fold.absorb(&mut all.content, one.content);
             all.elements += one.elements;
+            for (own, part) in one.parts {
+                match all.parts.entry(own) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(part);
+                    }
+                    Entry::Occupied(mut entry) => {
+                        entry.get_mut().elements += part.elements;
+                        fold.absorb(&mut entry.get_mut().content, part.content);
+                    }
+                }
+            }
             all.fresh |= one.fresh;
             all.standing.extend(one.standing);
             all.was_in_time |= one.was_in_time && !one.counter.was_on_time();
@@ -445,6 +515,44 @@ impl<F: Fold> Group<F> {
             }
         }
         all
+    }
+
+    /// A piece of `whole` that is still to get its content.
+    fn piece(rules: &Rules, fold: &F, now: Now, window: Window, whole: &Self) -> Self {
+        let machine_now = rules.machine_now(window, now);
+        let state = rules
+            .machine
+            .merge(std::slice::from_ref(&whole.state), machine_now);
+        let was_in_time = whole.was_in_time && !whole.counter.was_on_time();
+        Group {
+            closed: rules.machine.is_finished(&state),
+            state,
+            untold: whole.untold,
+            hold: whole.hold,
+            was_in_time: now.watermark < window.end || was_in_time,
+            ..Group::new(rules, fold, now)
+        }
+    }
+
+    /// Asks the trigger, after all elements of a bundle were added.
+    fn ask(
+        &mut self,
+        rules: &Rules,
+        fold: &F,
+        now: Now,
+        window: Window,
+        effects: &mut Effects<F::Output>,
+    ) {
+        let machine_now = rules.machine_now(window, now);
+        let elements = std::mem::take(&mut self.untold);
+        self.fresh = true;
+        rules
+            .machine
+            .on_elements(&mut self.state, machine_now, elements);
+        if rules.machine.should_fire(&self.state, machine_now) {
+            self.fire(rules, fold, now, window, false, effects);
+        }
+        self.schedule_clock(rules, now, window, effects);
     }
 
     /// Lets the watermark and the clock pass.
@@ -477,11 +585,23 @@ impl<F: Fold> Group<F> {
             self.fire(rules, fold, now, window, false, effects);
         }
         if now.watermark >= rules.strategy.expiry(window) {
-            self.expired = true;
-            let in_any_case = rules.strategy.closing == ClosingBehavior::FireAlways;
-            if !self.had_last && (self.fresh || in_any_case) {
-                self.fire(rules, fold, now, window, true, effects);
-            }
+            self.expire(rules, fold, now, window, effects);
+        }
+    }
+
+    /// Lets what is left through, for the last time.
+    fn expire(
+        &mut self,
+        rules: &Rules,
+        fold: &F,
+        now: Now,
+        window: Window,
+        effects: &mut Effects<F::Output>,
+    ) {
+        self.expired = true;
+        let in_any_case = rules.strategy.closing == ClosingBehavior::FireAlways;
+        if !self.closed && !self.had_last && (self.fresh || in_any_case) {
+            self.fire(rules, fold, now, window, true, effects);
         }
     }
 

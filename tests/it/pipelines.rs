@@ -872,6 +872,39 @@ fn two_feeds_are_reconciled_and_a_late_payment_corrects_it() {
     });
 }
 
+/// What held a session together is taken out: the session is taken back, and its parts stand.
+#[test]
+fn a_session_falls_apart_when_what_held_it_together_goes() {
+    let script = TestStream::new()
+        .add_elements([
+            (((1, 1), 1), at(0)),
+            (((1, 8), 1), at(8)),
+            (((1, 2), 1), at(16)),
+        ])
+        .advance_watermark_to(at(30))
+        .add_elements([(((1, 8), -1), at(8))]);
+    check(move |p| {
+        let sessions = Sessions::with_gap(seconds(10)).allowed_lateness(hours(1));
+        let sums = rows(p, &script)
+            .window_into("sessions", sessions)
+            .sum_per_key("sums");
+        let whole = Window::new(at(0), at(26));
+        PAssert::that("whole", &sums)
+            .in_on_time_pane(whole)
+            .contains_in_any_order([(1, 11)]);
+        PAssert::that("gone", &sums).in_window(whole).is_empty();
+        let first = Window::new(at(0), at(10));
+        PAssert::that("first", &sums)
+            .in_window(first)
+            .contains_in_any_order([(1, 1)]);
+        let second = Window::new(at(16), at(26));
+        PAssert::that("second", &sums)
+            .in_window(second)
+            .contains_in_any_order([(1, 2)]);
+        PAssert::that("again", &sums.sum_per_key("again")).contains_in_any_order([(1, 1), (1, 2)]);
+    });
+}
+
 /// Two partitions, one of which is far ahead, and one clock that is years off.
 #[test]
 fn the_watermark_is_held_by_the_slowest_partition_and_not_moved_by_one_bad_clock() {

@@ -453,6 +453,8 @@ struct State {
     trigger: Node,
     /// Everything that ever came: value and diff.
     all: Vec<(i64, isize)>,
+    /// Of sessions whose elements may be taken out: value and diff with the element's own window.
+    parts: Vec<(Span, i64, isize)>,
     /// What came since the last pane.
     since: Vec<(i64, isize)>,
     /// Whether something came since the last pane.
@@ -475,6 +477,7 @@ impl State {
             window,
             trigger: Node::new(trigger),
             all: Vec::new(),
+            parts: Vec::new(),
             since: Vec::new(),
             fresh: false,
             held: Vec::new(),
@@ -549,6 +552,7 @@ impl Model<'_> {
                 }
                 let (_, value, time, diff) = element;
                 state.all.push((value, diff));
+                state.parts.push((own, value, diff));
                 state.since.push((value, diff));
                 state.fresh = true;
                 if diff > 0 && time >= self.watermark {
@@ -558,16 +562,79 @@ impl Model<'_> {
                 *asked.entry(state.window).or_default() += diff.unsigned_abs() as u64;
             }
             for (window, elements) in asked {
-                let now = self.now(window);
-                let state = states.iter_mut().find(|s| s.window == window).unwrap();
-                state.trigger.on_elements(elements, now);
-                if state.trigger.should_fire(now) {
-                    self.fire(key, state, false, &mut answer.panes);
+                let at = states.iter().position(|s| s.window == window).unwrap();
+                if let Some(pieces) = self.split(&mut states[at]) {
+                    let whole = states.remove(at);
+                    let standing = whole.standing.into_iter();
+                    answer
+                        .panes
+                        .extend(standing.map(|pane| Pane { diff: -1, ..pane }));
+                    for mut piece in pieces {
+                        self.ask(key, &mut piece, elements, &mut answer.panes);
+                        self.expire(key, &mut piece, &mut answer.panes);
+                        if self.watermark < self.setup.release(piece.window) {
+                            states.push(piece);
+                        }
+                    }
+                    states.sort_by_key(|state| state.window);
+                    continue;
                 }
+                self.ask(key, &mut states[at], elements, &mut answer.panes);
             }
             self.keys.insert(key, states);
         }
         answer
+    }
+
+    fn ask(&self, key: i64, state: &mut State, elements: u64, out: &mut Vec<Pane>) {
+        let now = self.now(state.window);
+        state.trigger.on_elements(elements, now);
+        if state.trigger.should_fire(now) {
+            self.fire(key, state, false, out);
+        }
+    }
+
+    fn expire(&self, key: i64, state: &mut State, out: &mut Vec<Pane>) {
+        if self.watermark < self.setup.expiry(state.window) {
+            return;
+        }
+        state.expired = true;
+        let in_any_case = self.setup.closing == ClosingBehavior::FireAlways;
+        let is_over = state.trigger.finished || state.had_last;
+        if !is_over && (state.fresh || in_any_case) {
+            self.fire(key, state, true, out);
+        }
+    }
+
+    /// What a session falls into, where its elements no longer hold it together.
+    fn split(&self, state: &mut State) -> Option<Vec<State>> {
+        if !self.setup.windows.merges() || self.setup.accumulation == Accumulation::Discarding {
+            return None;
+        }
+        let mut counts: BTreeMap<Span, isize> = BTreeMap::new();
+        for &(own, _, diff) in &state.parts {
+            *counts.entry(own).or_default() += diff;
+        }
+        state.parts.retain(|(own, _, _)| counts[own] != 0);
+        counts.retain(|_, count| *count != 0);
+        let windows = self.setup.windows.merged(counts.into_keys().collect());
+        if windows == [state.window] {
+            return None;
+        }
+        let piece = |window: Span| {
+            let mut piece = State::new(window, &self.setup.trigger);
+            let end_reached = self.watermark >= window.1;
+            piece.trigger = Node::merged(&self.setup.trigger, &[&state.trigger], end_reached);
+            piece.in_time = !end_reached || state.in_time && state.panes_after_early == 0;
+            piece.held = state.held.clone();
+            piece.fresh = true;
+            for &(own, value, diff) in state.parts.iter().filter(|part| holds(window, part.0)) {
+                piece.all.push((value, diff));
+                piece.parts.push((own, value, diff));
+            }
+            piece
+        };
+        Some(windows.into_iter().map(piece).collect())
     }
 
     /// Makes a key's windows those that there are with the windows of a bundle.
@@ -600,6 +667,7 @@ impl Model<'_> {
             fresh.in_time = !end_reached;
             for part in parts {
                 fresh.all.extend(&part.all);
+                fresh.parts.extend(&part.parts);
                 fresh.since.extend(&part.since);
                 fresh.fresh |= part.fresh;
                 fresh.held.extend(&part.held);
@@ -649,14 +717,7 @@ impl Model<'_> {
                 if is_asked && state.trigger.should_fire(self.now(state.window)) {
                     self.fire(key, state, false, &mut answer.panes);
                 }
-                if self.watermark >= expiry {
-                    state.expired = true;
-                    let in_any_case = self.setup.closing == ClosingBehavior::FireAlways;
-                    let is_over = state.trigger.finished || state.had_last;
-                    if !is_over && (state.fresh || in_any_case) {
-                        self.fire(key, state, true, &mut answer.panes);
-                    }
-                }
+                self.expire(key, state, &mut answer.panes);
             }
             states.retain(|state| self.watermark < self.setup.release(state.window));
             self.keys.insert(key, states);
@@ -749,12 +810,18 @@ fn netted(content: &[(i64, isize)]) -> (Vec<i64>, Vec<i64>) {
 }
 
 /// The elements by key and final window, where there are any left.
-///
-/// An element that is taken out again still counts for which sessions are one: what it joined
-/// stays joined, as in a stream.
 pub(crate) fn batch(setup: &Setup, elements: &[Element]) -> BTreeMap<(i64, Span), Vec<i64>> {
+    let mut left: BTreeMap<(i64, i64, i64), isize> = BTreeMap::new();
+    for &(key, value, time, diff) in elements {
+        *left.entry((key, value, time)).or_default() += diff;
+    }
+    let elements: Vec<Element> = left
+        .into_iter()
+        .filter(|(_, diff)| *diff != 0)
+        .map(|((key, value, time), diff)| (key, value, time, diff))
+        .collect();
     let mut owns: BTreeMap<i64, Vec<Span>> = BTreeMap::new();
-    for &(key, _, time, _) in elements {
+    for &(key, _, time, _) in &elements {
         let known = owns.entry(key).or_default();
         for own in setup.windows.of(time) {
             if !known.contains(&own) {
@@ -766,7 +833,7 @@ pub(crate) fn batch(setup: &Setup, elements: &[Element]) -> BTreeMap<(i64, Span)
     for (key, owns) in owns {
         for window in setup.windows.merged(owns) {
             let mut content = Vec::new();
-            for &(of, value, time, diff) in elements {
+            for &(of, value, time, diff) in &elements {
                 let is_in = |&own: &Span| match setup.windows.merges() {
                     true => holds(window, own),
                     false => window == own,

@@ -365,11 +365,30 @@ fn oracle_the_order_of_arrival_does_not_matter() {
         let expected = batch_totals(&setup, &actions);
         let mut random = Random::new(seed);
         let mut rows = all_elements(&actions);
-        // Elements of one epoch each, in another order; what is taken out may come before what is
-        // put in.
+        // Elements of one epoch each, in another order; what is taken out was put in before.
         for at in (1..rows.len()).rev() {
             rows.swap(at, random.below(at + 1));
         }
+        let mut there = std::collections::BTreeMap::new();
+        let mut waiting = Vec::new();
+        let mut ordered = Vec::new();
+        for row in rows {
+            let times: &mut i32 = there.entry((row.0, row.1, row.2)).or_default();
+            if row.3 < 0 && *times == 0 {
+                waiting.push(row);
+                continue;
+            }
+            *times += row.3 as i32;
+            ordered.push(row);
+            let same = |other: &model::Element| {
+                row.3 > 0 && (other.0, other.1, other.2) == (row.0, row.1, row.2)
+            };
+            if let Some(at) = waiting.iter().position(same) {
+                *times -= 1;
+                ordered.push(waiting.swap_remove(at));
+            }
+        }
+        let rows = ordered;
         let mut shuffled = vec![Action::Clock(0)];
         for (at, row) in rows.into_iter().enumerate() {
             if random.percent(30) {

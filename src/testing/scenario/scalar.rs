@@ -105,7 +105,7 @@ impl fmt::Display for Scalar {
 }
 
 /// The sum of integers and that of the rest, each exact.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Total {
     ints: i128,
     floats: BTreeMap<F64, isize>,
