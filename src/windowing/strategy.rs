@@ -21,6 +21,10 @@ pub enum Accumulation {
 }
 
 /// The event time of a pane.
+///
+/// With any but the end of the window, a pane and the one that takes it back may have different
+/// event times. Where such panes are put into windows again, the allowed lateness there must cover
+/// the distance, or one of the two comes too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum TimestampCombiner {
     /// The last instant of the window.
