@@ -208,9 +208,8 @@ mod tests {
         let many = vec!["Never"; 64].join(", ");
         let many = format!("AfterAny({many})");
         refused(&many, &format!("{many} has more than 64 parts"), hint);
-        check(
-            &many.replacen("Never, ", "", 1),
-            &many.replacen("Never, ", "", 1),
-        );
+        // The trigger of a grouping that follows is repeated, which is one part more.
+        let fewer = many.replacen("Never, ", "", 2);
+        check(&fewer, &fewer);
     }
 }
