@@ -143,6 +143,11 @@ impl<'scope> Pipeline<'scope> {
         self.plan.error.borrow_mut().get_or_insert(error);
     }
 
+    /// Refuses to run what `step` was asked to do.
+    pub(crate) fn refuse(&self, step: &str, what: &str, hint: &str) {
+        self.fail(Error::usage(format!("step \"{step}\" {what}")).with_hint(hint));
+    }
+
     /// Leaves a check for the end of the run; every worker may call this, one is kept.
     pub(crate) fn check_at_end(&self, check: impl FnOnce() -> Result<()> + Send + 'static) {
         if self.worker() == 0 {

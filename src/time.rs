@@ -80,7 +80,8 @@ impl EventTime {
     }
 }
 
-fn micros(duration: Duration) -> i64 {
+/// A duration in microseconds; what does not fit is as long as can be.
+pub(crate) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 

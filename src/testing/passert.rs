@@ -3,11 +3,10 @@
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
-use differential_dataflow::consolidation::consolidate;
-
 use crate::Error;
 use crate::pcollection::{Data, PCollection};
 use crate::time::Epoch;
+use crate::transforms::multiset::net;
 use crate::transforms::write::{Change, Collected};
 use crate::windowing::{Timing, Window};
 
@@ -158,12 +157,5 @@ fn seen<T: Data>(changes: &[(Epoch, Change<T>)], window: Option<Window>, panes: 
         };
         in_window && in_pane
     });
-    let mut values = wanted
-        .map(|(_, (element, diff))| (element.value.clone(), *diff))
-        .collect();
-    consolidate(&mut values);
-    let each = |(value, times): (T, isize)| {
-        std::iter::repeat_n(value, usize::try_from(times).unwrap_or(0))
-    };
-    values.into_iter().flat_map(each).collect()
+    net(wanted.map(|(_, (element, diff))| (element.value.clone(), *diff)))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::dead::keep_refused;
 use super::group::group;
-use super::group_by_key::add;
+use super::multiset::add;
 use crate::pcollection::{Data, Key, PCollection};
 use crate::windowing::grouping::Fold;
 

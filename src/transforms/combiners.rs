@@ -10,7 +10,7 @@ use hyperloglogplus::{HyperLogLog, HyperLogLogPlus};
 use ordered_float::OrderedFloat;
 
 use super::combine::CombineFn;
-use super::group_by_key::add;
+use super::multiset::{add, copies};
 use crate::pcollection::{Data, Key, PCollection};
 
 /// How many values there are.
@@ -299,9 +299,8 @@ impl<T: Data> CombineFn for Top<T> {
     }
 
     fn rebuild(&self, values: &BTreeMap<T, isize>) -> Vec<T> {
-        let all = values.iter().rev().flat_map(|(value, times)| {
-            std::iter::repeat_n(value, usize::try_from(*times).unwrap_or(0))
-        });
+        let greatest_first = values.iter().rev();
+        let all = greatest_first.flat_map(|(value, times)| copies(value, *times));
         all.take(self.number).cloned().collect()
     }
 }

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use super::dead::keep_refused;
 use super::group::Refused;
-use super::group_by_key::add;
+use super::multiset::add;
 use super::par_do::Either;
 use super::stepwise::{self, Intake, Output, Steps, stepwise};
-use crate::io::dead_letter::Refusal;
 use crate::pcollection::{Data, Element, Key, PCollection};
 use crate::time::EventTime;
 use crate::windowing::grouping::Now;
@@ -269,8 +268,7 @@ impl<T: Data, K: Key, F: Fn(&T) -> K> Steps<Element<T>, Element<T>, Aside<T>> fo
 }
 
 fn late<T>(element: Element<T>) -> Aside<T> {
-    let reason = Refusal::Late;
-    Either::Right(Refused { element, reason })
+    Either::Right(Refused::late(element))
 }
 
 fn seated<T>((event_time, value, pane): Candidate<T>, window: Window) -> Element<T> {

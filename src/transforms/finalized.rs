@@ -7,7 +7,6 @@ use differential_dataflow::Hashable;
 use super::dead::keep_refused;
 use super::group::Refused;
 use super::stepwise::{Intake, Output, Steps, stepwise};
-use crate::io::dead_letter::Refusal;
 use crate::pcollection::{Data, Element, PCollection};
 use crate::time::EventTime;
 use crate::windowing::Strategy;
@@ -53,11 +52,10 @@ impl<T: Data> Steps<Element<T>, Element<T>, Refused<T>> for Holding<T> {
         for (element, diff) in changes {
             let end = self.strategy.release(element.window);
             if now.watermark >= end {
-                let reason = Refusal::Late;
-                output.aside.push((Refused { element, reason }, diff));
+                output.aside.push((Refused::late(element), diff));
             } else {
                 let held = self.held.entry(end).or_default();
-                super::group_by_key::add(held, element, diff);
+                super::multiset::add(held, element, diff);
             }
         }
     }
@@ -72,8 +70,7 @@ impl<T: Data> Steps<Element<T>, Element<T>, Refused<T>> for Holding<T> {
                     output.main.push((element, times));
                 } else {
                     // What is taken back was never here.
-                    let reason = Refusal::Late;
-                    output.aside.push((Refused { element, reason }, times));
+                    output.aside.push((Refused::late(element), times));
                 }
             }
         }

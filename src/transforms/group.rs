@@ -22,6 +22,16 @@ pub(super) struct Refused<T> {
     pub reason: Refusal,
 }
 
+impl<T> Refused<T> {
+    /// An element that came after its window had expired.
+    pub(super) fn late(element: Element<T>) -> Self {
+        Refused {
+            element,
+            reason: Refusal::Late,
+        }
+    }
+}
+
 /// What a grouping refused.
 pub(super) type Refusals<'scope, T> = VecCollection<'scope, Epoch, Refused<T>, isize>;
 
@@ -197,8 +207,7 @@ where
         }
         for (element, diff) in changes {
             if self.rules.is_too_late(element.window, now) {
-                let reason = Refusal::Late;
-                output.aside.push((Refused { element, reason }, diff));
+                output.aside.push((Refused::late(element), diff));
                 continue;
             }
             let place = self.place(&element.value.0);
@@ -252,10 +261,8 @@ where
 
     fn tick(&mut self, now: Now, output: &mut Panes<K, F>) {
         let mut due = Vec::new();
-        let clocks = std::iter::repeat_with(|| take_due(&mut self.by_clock, now.clock));
-        due.extend(clocks.map_while(|due| due).flatten());
-        let marks = std::iter::repeat_with(|| take_due(&mut self.by_watermark, now.watermark));
-        due.extend(marks.map_while(|due| due).flatten());
+        take_due(&mut self.by_clock, now.clock, &mut due);
+        take_due(&mut self.by_watermark, now.watermark, &mut due);
         for (place, window) in due {
             let Some((_, windows)) = &mut self.keys[place as usize] else {
                 continue;
@@ -272,11 +279,15 @@ where
     }
 }
 
-/// The first entry that is due, if there is one.
+/// Moves what is due to `due`, in order.
 fn take_due(
     wakes: &mut BTreeMap<EventTime, Vec<(u32, Window)>>,
     time: EventTime,
-) -> Option<Vec<(u32, Window)>> {
-    let first = wakes.first_entry()?;
-    (*first.key() <= time).then(|| first.remove())
+    due: &mut Vec<(u32, Window)>,
+) {
+    while let Some(first) = wakes.first_entry()
+        && *first.key() <= time
+    {
+        due.append(&mut first.remove());
+    }
 }

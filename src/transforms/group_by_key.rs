@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::dead::keep_refused;
 use super::group::{Refused, group};
+use super::multiset::{add, copies};
 use crate::pcollection::{Data, Element, Key, PCollection};
 use crate::windowing::grouping::Fold;
 
@@ -58,25 +59,9 @@ impl<V: Data> Fold for InOrder<V> {
     }
 
     fn output(&self, content: &mut Self::Content) -> Option<Vec<V>> {
-        let all = content.iter().flat_map(|(value, times)| {
-            std::iter::repeat_n(value, usize::try_from(*times).unwrap_or(0))
-        });
+        let all = content
+            .iter()
+            .flat_map(|(value, times)| copies(value, *times));
         Some(all.cloned().collect())
-    }
-}
-
-/// Changes how often a value is there.
-pub(super) fn add<V: Ord>(values: &mut BTreeMap<V, isize>, value: V, diff: isize) {
-    use std::collections::btree_map::Entry;
-    match values.entry(value) {
-        Entry::Vacant(entry) => {
-            entry.insert(diff);
-        }
-        Entry::Occupied(mut entry) => {
-            *entry.get_mut() += diff;
-            if *entry.get() == 0 {
-                entry.remove();
-            }
-        }
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! - Element by element: [`par_do`], [`window_into`], [`flatten`], [`partition`].
 //! - By key and window: [`group_by_key`], [`co_group_by_key`], [`combine`] with [`combiners`],
-//!   [`distinct`], [`join`], [`reconcile`]. `group` is the operator below most of them.
+//!   [`distinct`], [`join`], [`reconcile`]. `group` is the operator below most of them;
+//!   `multiset` counts values.
 //! - With memory: [`stateful`], [`side_input`], [`deduplicate`], [`sequence_gaps`],
 //!   [`reconstruct`], [`finalized`].
 //! - At the ends: [`read`], [`mod@write`], [`dead`].
@@ -21,6 +22,7 @@ pub mod flatten;
 mod group;
 pub mod group_by_key;
 pub mod join;
+pub(crate) mod multiset;
 pub mod par_do;
 pub mod partition;
 pub mod read;

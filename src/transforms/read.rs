@@ -11,6 +11,7 @@ use timely::dataflow::operators::vec::{Input, Map};
 use timely::dataflow::operators::{Concatenate, Exchange};
 use timely::dataflow::{InputHandle, StreamVec};
 
+use crate::Result;
 use crate::io::dead_letter::DeadLetter;
 use crate::io::memory::Memory;
 use crate::io::source::{Batch, Reader, Reading, Source, WatermarkPolicy};
@@ -19,9 +20,8 @@ use crate::operators::ticks::{Progress, Ticker};
 use crate::operators::watermark::Bounds;
 use crate::pcollection::{Data, Element, PCollection, Tick};
 use crate::pipeline::{Feed, Pipeline};
-use crate::time::{Epoch, EventTime};
+use crate::time::{Epoch, EventTime, micros};
 use crate::windowing::Strategy;
-use crate::{Error, Result};
 
 impl<'scope> Pipeline<'scope> {
     /// Reads `source`. Records that cannot be decoded are dead letters of this step.
@@ -178,8 +178,6 @@ fn ticks<'scope>(
     policy: WatermarkPolicy,
     partitions: Vec<u32>,
 ) -> StreamVec<'scope, Epoch, Tick> {
-    let micros =
-        |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     let bounds = Bounds {
         disorder: micros(policy.disorder),
         max_ahead: micros(policy.max_ahead),
@@ -267,11 +265,4 @@ pub(crate) fn merge_ticks<'scope>(
         }
     });
     Some(stream)
-}
-
-impl Pipeline<'_> {
-    /// Refuses to run what `step` was asked to do.
-    pub(crate) fn refuse(&self, step: &str, what: &str, hint: &str) {
-        self.fail(Error::usage(format!("step \"{step}\" {what}")).with_hint(hint));
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::group_by_key::add;
+use super::multiset::add;
 use super::sequence_gaps::{SequenceGap, gaps_at};
 use super::stepwise::{self, Intake, Output, Steps, stepwise};
 use crate::pcollection::{Data, Element, Key, PCollection};

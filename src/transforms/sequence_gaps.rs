@@ -138,7 +138,7 @@ impl<T, S: Key, F: Fn(&T) -> (S, i64)> Steps<Element<T>, Element<SequenceGap<S>>
             say(sequence, -1);
             for (number, event_time, diff) in changes {
                 let times = sequence.entry(number).or_default();
-                super::group_by_key::add(times, event_time, diff);
+                super::multiset::add(times, event_time, diff);
                 if times.is_empty() {
                     sequence.remove(&number);
                 }

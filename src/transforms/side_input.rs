@@ -14,12 +14,10 @@ use timely::dataflow::operators::vec::Map;
 
 use super::dead::keep_refused;
 use super::group::Refused;
-use super::group_by_key::add;
+use super::multiset::{add, copies};
 use super::read::merge_ticks;
 use super::stepwise::{Intake, Output, Steps, stepwise};
-use crate::io::dead_letter::Refusal;
 use crate::pcollection::{Data, Element, Key, PCollection};
-use crate::time::EventTime;
 use crate::windowing::grouping::Now;
 use crate::windowing::{Strategy, Window};
 
@@ -55,9 +53,7 @@ impl<'scope, T: Data> PCollection<'scope, T> {
     /// The elements of a window, in order.
     pub fn as_list(&self) -> View<'scope, T, Vec<T>> {
         self.as_view(|contents| {
-            let each = |(value, times): (&T, &isize)| {
-                std::iter::repeat_n(value.clone(), usize::try_from(*times).unwrap_or(0))
-            };
+            let each = |(value, times): (&T, &isize)| copies(value.clone(), *times);
             contents.iter().flat_map(each).collect()
         })
     }
@@ -82,9 +78,8 @@ impl<'scope, K: Data, V: Data> PCollection<'scope, (K, V)> {
         self.as_view(|contents| {
             let mut map = BTreeMap::<K, Vec<V>>::new();
             for ((key, value), times) in contents {
-                let times = usize::try_from(*times).unwrap_or(0);
                 let values = map.entry(key.clone()).or_default();
-                values.extend(std::iter::repeat_n(value.clone(), times));
+                values.extend(copies(value.clone(), *times));
             }
             map
         })
@@ -311,8 +306,7 @@ impl<T: Key, X: Data, S: PartialEq, U: Data> Steps<Told<T, X>, Element<U>, Refus
         for (element, diff) in mains {
             let window = element.window;
             if now.watermark >= self.strategy.release(window) {
-                let reason = Refusal::Late;
-                output.aside.push((Refused { element, reason }, diff));
+                output.aside.push((Refused::late(element), diff));
                 continue;
             }
             let of_view = self.view_window(window);
@@ -334,7 +328,7 @@ impl<T: Key, X: Data, S: PartialEq, U: Data> Steps<Told<T, X>, Element<U>, Refus
     fn tick(&mut self, now: Now, _: &mut Output<Element<U>, Refused<T>>) {
         let is_over = |window: &Window| now.watermark >= self.strategy.release(*window);
         self.mains.retain(|window, _| !is_over(window));
-        if !self.is_global && now.watermark < EventTime::MAX {
+        if !self.is_global {
             self.views.retain(|window, _| !is_over(window));
         }
     }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::dead::keep_refused;
 use super::group::Refused;
 use super::stepwise::{self, Intake, Output, Steps, stepwise};
-use crate::io::dead_letter::Refusal;
 use crate::pcollection::{Data, Element, Key, PCollection};
 use crate::time::EventTime;
 use crate::windowing::grouping::Now;
@@ -372,8 +371,7 @@ impl<K: Key, V: Data, F: StatefulDoFn<K, V>>
         changes.sort_by(|(a, _), (b, _)| (a.event_time, &a.value).cmp(&(b.event_time, &b.value)));
         for (element, diff) in changes {
             if now.watermark >= self.strategy.expiry(element.window) {
-                let reason = Refusal::Late;
-                output.aside.push((Refused { element, reason }, diff));
+                output.aside.push((Refused::late(element), diff));
                 continue;
             }
             let mut key = None;

@@ -10,6 +10,7 @@ use timely::dataflow::channels::pact;
 use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::generic::Operator;
 
+use super::multiset::net;
 use crate::operators::per_epoch::PerEpoch;
 use crate::pcollection::{Data, Element, PCollection};
 use crate::time::Epoch;
@@ -210,15 +211,8 @@ impl<T: Data> Collected<T> {
     /// The values that the collection holds in the end, in order.
     pub fn values(&self) -> Vec<T> {
         let changes = self.lock();
-        let values = changes
-            .iter()
-            .map(|(_, (element, diff))| (element.value.clone(), *diff));
-        let mut values = values.collect();
-        consolidate(&mut values);
-        let each = |(value, times): (T, isize)| {
-            std::iter::repeat_n(value, usize::try_from(times).unwrap_or(0))
-        };
-        values.into_iter().flat_map(each).collect()
+        let values = changes.iter();
+        net(values.map(|(_, (element, diff))| (element.value.clone(), *diff)))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Log<T>> {

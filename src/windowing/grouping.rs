@@ -12,7 +12,7 @@ mod group;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use self::group::{Group, Member, Part, Standing};
+use self::group::{Group, Member, Part};
 use super::machine::{self, Machine};
 use super::pane::PaneInfo;
 use super::strategy::{Strategy, TimestampCombiner};
@@ -85,6 +85,13 @@ pub struct Fired<O> {
     pub output: O,
     /// 1, or -1 where it is taken back.
     pub diff: isize,
+}
+
+impl<O> Fired<O> {
+    /// The pane as it is taken back.
+    fn taken_back(self) -> Self {
+        Fired { diff: -1, ..self }
+    }
 }
 
 /// When a window wants to be woken.
@@ -337,7 +344,7 @@ impl<F: Fold> KeyWindows<F> {
             return false;
         }
         let (_, mut whole) = self.groups.remove(at);
-        let said = whole.standing.drain(..).map(Standing::taken_back);
+        let said = whole.standing.drain(..).map(Fired::taken_back);
         effects.fired.extend(said);
         let mut pieces: BTreeMap<Window, Group<F>> = BTreeMap::new();
         for ((own, part), window) in std::mem::take(&mut whole.parts).into_iter().zip(merged) {

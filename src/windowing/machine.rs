@@ -5,11 +5,10 @@
 //! a trigger that has finished stays so until the repetition around it starts anew, or until a
 //! merge of windows revives it.
 
-use std::time::Duration;
-
 use smallvec::{SmallVec, smallvec};
 
 use super::trigger::Trigger;
+use crate::time::micros;
 
 /// A trigger in the form that is run: every part has a bit that says whether it is finished, and
 /// parts that count or wait have a cell.
@@ -191,10 +190,6 @@ impl Builder {
         self.cells += 1;
         self.cells - 1
     }
-}
-
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 impl Node {
@@ -496,6 +491,8 @@ fn align(time: i64, period: Option<i64>) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::windowing::Trigger;
 

@@ -10,7 +10,7 @@ use super::window::Window;
 use super::window_fn::{
     CalendarWindows, FixedWindows, GlobalWindows, Sessions, SlidingWindows, WindowFn,
 };
-use crate::time::EventTime;
+use crate::time::{EventTime, micros};
 
 /// Windows with all that belongs to them; windows alone mean: one pane when the watermark passes
 /// the end of the window, no lateness, and retractions.
@@ -71,7 +71,7 @@ impl<W> Windowing<W> {
     /// For how long behind the end of its window an element is taken. What comes later is a dead
     /// letter.
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
-        self.strategy.allowed_lateness_us = i64::try_from(lateness.as_micros()).unwrap_or(i64::MAX);
+        self.strategy.allowed_lateness_us = micros(lateness);
         self
     }
 

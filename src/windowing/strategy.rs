@@ -101,6 +101,11 @@ impl Strategy {
         EventTime(self.expiry(window).0.saturating_add(reach))
     }
 
+    /// The watermarks at which something happens to a window.
+    pub(super) fn marks(&self, window: Window) -> [EventTime; 3] {
+        [window.end, self.expiry(window), self.release(window)]
+    }
+
     /// Whether a key and window never has a second pane.
     pub fn fires_once(&self) -> bool {
         let at_the_end = matches!(

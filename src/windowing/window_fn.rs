@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use super::merging::Merging;
 use super::strategy::Strategy;
 use super::window::Window;
-use crate::time::EventTime;
+use crate::time::{EventTime, micros};
 
 /// Tells the windows of an element. Write your own for windows that none of those here gives.
 ///
@@ -343,10 +343,6 @@ fn period(at: i64, every: i64, offset: i64, size: i64) -> Window {
     let past = (i128::from(at) - i128::from(offset)).rem_euclid(i128::from(every)) as i64;
     let start = at.saturating_sub(past);
     Window::new(EventTime(start), EventTime(start.saturating_add(size)))
-}
-
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

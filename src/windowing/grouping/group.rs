@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{Effects, Fired, Fold, Now, Rules, Wake};
 use crate::time::EventTime;
 use crate::windowing::machine::State;
-use crate::windowing::pane::{PaneCounter, PaneInfo, Timing};
+use crate::windowing::pane::{PaneCounter, Timing};
 use crate::windowing::strategy::{
     Accumulation, ClosingBehavior, OnTimeBehavior, Strategy, TimestampCombiner,
 };
@@ -28,7 +28,7 @@ pub(super) struct Group<F: Fold> {
     state: State,
     counter: PaneCounter,
     /// Panes that the next one takes back.
-    pub(super) standing: SmallVec<[Standing<F::Output>; 1]>,
+    pub(super) standing: SmallVec<[Fired<F::Output>; 1]>,
     /// The event time of the next pane, so far.
     hold: Option<EventTime>,
     /// Whether something came before the watermark passed the end of the window.
@@ -54,26 +54,6 @@ pub(super) struct Part<F: Fold> {
 
 /// A window that becomes a part of another one.
 pub(super) type Member<F> = (Window, Group<F>);
-
-#[derive(Clone, Debug)]
-pub(super) struct Standing<O> {
-    window: Window,
-    event_time: EventTime,
-    pane: PaneInfo,
-    output: O,
-}
-
-impl<O> Standing<O> {
-    pub(super) fn taken_back(self) -> Fired<O> {
-        Fired {
-            window: self.window,
-            event_time: self.event_time,
-            pane: self.pane,
-            output: self.output,
-            diff: -1,
-        }
-    }
-}
 
 impl<F: Fold> Group<F> {
     pub(super) fn new(rules: &Rules, fold: &F, now: Now) -> Self {
@@ -192,13 +172,8 @@ impl<F: Fold> Group<F> {
             return;
         }
         // It is asked when something is there that it waits for, and not because of another window.
-        let strategy = &rules.strategy;
-        let marks = [
-            window.end,
-            strategy.expiry(window),
-            strategy.release(window),
-        ];
         let seen = std::mem::replace(&mut self.seen, now.watermark);
+        let marks = rules.strategy.marks(window);
         let is_asked = marks
             .iter()
             .any(|mark| seen < *mark && *mark <= now.watermark)
@@ -267,7 +242,7 @@ impl<F: Fold> Group<F> {
         if strategy.accumulation == Accumulation::Retracting {
             effects
                 .fired
-                .extend(self.standing.drain(..).map(Standing::taken_back));
+                .extend(self.standing.drain(..).map(Fired::taken_back));
         }
         if self.elements <= 0 && strategy.accumulation != Accumulation::Discarding {
             return;
@@ -277,32 +252,25 @@ impl<F: Fold> Group<F> {
         };
         self.counter.count(pane);
         self.had_last = is_last;
+        let fired = Fired {
+            window,
+            event_time,
+            pane,
+            output,
+            diff: 1,
+        };
         match strategy.accumulation {
             Accumulation::Accumulating => {}
             Accumulation::Discarding => {
                 self.content = fold.start();
                 self.elements = 0;
             }
-            Accumulation::Retracting => {
-                // A window that has had its last pane has nothing left to take back, unless it can
-                // still become a part of another one.
-                if !is_last || rules.merges {
-                    self.standing = smallvec![Standing {
-                        window,
-                        event_time,
-                        pane,
-                        output: output.clone(),
-                    }];
-                }
-            }
+            // A window that has had its last pane has nothing left to take back, unless it can still
+            // become a part of another one.
+            Accumulation::Retracting if is_last && !rules.merges => {}
+            Accumulation::Retracting => self.standing = smallvec![fired.clone()],
         }
-        effects.fired.push(Fired {
-            window,
-            event_time,
-            pane,
-            output,
-            diff: 1,
-        });
+        effects.fired.push(fired);
     }
 
     pub(super) fn hold(
@@ -336,16 +304,11 @@ impl<F: Fold> Group<F> {
         effects: &mut Effects<F::Output>,
     ) {
         let strategy = &rules.strategy;
-        let own = [
-            window.end,
-            strategy.expiry(window),
-            strategy.release(window),
-        ];
         let parts = self
             .standing
             .iter()
             .map(|pane| strategy.release(pane.window));
-        let times = own.into_iter().chain(parts);
+        let times = strategy.marks(window).into_iter().chain(parts);
         let next = times.filter(|time| *time > now.watermark).min();
         if next != self.mark {
             self.mark = next;
@@ -365,15 +328,13 @@ impl<F: Fold> Group<F> {
         effects: &mut Effects<F::Output>,
     ) {
         let strategy = &rules.strategy;
-        let is_due = |pane: &Standing<F::Output>| {
+        let is_due = |pane: &Fired<F::Output>| {
             pane.window != window && now.watermark >= strategy.release(pane.window)
         };
         let (due, standing) = self.standing.drain(..).partition(is_due);
         self.standing = standing;
-        let due: SmallVec<[Standing<F::Output>; 1]> = due;
-        effects
-            .fired
-            .extend(due.into_iter().map(Standing::taken_back));
+        let due: SmallVec<[Fired<F::Output>; 1]> = due;
+        effects.fired.extend(due.into_iter().map(Fired::taken_back));
     }
 
     pub(super) fn schedule_clock(
