@@ -137,6 +137,10 @@ pub enum Reason {
     Conflict,
     /// The copy in the seat says `valid: false`.
     Invalid,
+    /// Behind the horizon, with an id that is forgotten.
+    Late,
+    /// At a new time, with an id that is forgotten.
+    OutOfSequence,
     /// A gap wider than `gaps.max_width`.
     GapTooWide,
     /// A stream whose gaps together miss more than `gaps.max_missing` ids.
@@ -145,7 +149,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order in which reports list them.
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 18] = [
         Reason::Oversize,
         Reason::NotJson,
         Reason::NotObject,
@@ -160,6 +164,8 @@ impl Reason {
         Reason::Duplicate,
         Reason::Conflict,
         Reason::Invalid,
+        Reason::Late,
+        Reason::OutOfSequence,
         Reason::GapTooWide,
         Reason::SequenceTooSparse,
     ];
@@ -186,6 +192,8 @@ impl Reason {
             Reason::Duplicate => "duplicate",
             Reason::Conflict => "conflict",
             Reason::Invalid => "invalid",
+            Reason::Late => "late",
+            Reason::OutOfSequence => "out-of-sequence",
             Reason::GapTooWide => "gap-too-wide",
             Reason::SequenceTooSparse => "sequence-too-sparse",
         }

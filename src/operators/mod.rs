@@ -61,6 +61,10 @@ pub enum Label {
     Conflict,
     /// It took the seat, because no copy is valid.
     Invalid,
+    /// Its id is forgotten, and its time lies behind the horizon.
+    Late,
+    /// Its id is forgotten, but its time does not lie behind the horizon.
+    OutOfSequence,
 }
 
 /// A change of what is said of one copy: an update of the collection of (copy, label).

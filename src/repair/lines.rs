@@ -275,5 +275,13 @@ pub fn letter_of(label: Label) -> Option<(Reason, &'static str)> {
         Label::Duplicate => Some((Reason::Duplicate, "same bytes as the copy that was kept")),
         Label::Conflict => Some((Reason::Conflict, "a copy with other bytes was kept")),
         Label::Invalid => Some((Reason::Invalid, "the event says that it is not valid")),
+        Label::Late => Some((
+            Reason::Late,
+            "behind the horizon, and its id among those that are forgotten",
+        )),
+        Label::OutOfSequence => Some((
+            Reason::OutOfSequence,
+            "its id was forgotten, but it is not late: a producer that started over?",
+        )),
     }
 }

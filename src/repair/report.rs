@@ -251,6 +251,8 @@ fn gloss_of(reason: Reason) -> &'static str {
         Reason::Duplicate => "the same event again, same bytes",
         Reason::Conflict => "the same event again, other bytes",
         Reason::Invalid => "says valid: false",
+        Reason::Late => "behind the horizon",
+        Reason::OutOfSequence => "an id that was forgotten, at a new time",
         Reason::GapTooWide => "wider than gaps.max_width",
         Reason::SequenceTooSparse => "missing more than gaps.max_missing",
     }
