@@ -13,6 +13,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The journal is damaged; nothing was written. Exit code 3.
     Corrupt,
+    /// Another writer owns the journal; wait for it or stop it. Exit code 1.
+    Fenced,
     /// More dead letters than the dataflow file allows. Exit code 4.
     TooManyDead,
     /// A bug in amend; please report it. Exit code 101.
@@ -27,7 +29,7 @@ impl ErrorKind {
     /// ```
     pub fn exit_code(self) -> u8 {
         match self {
-            ErrorKind::Unavailable => 1,
+            ErrorKind::Unavailable | ErrorKind::Fenced => 1,
             ErrorKind::Usage => 2,
             ErrorKind::Corrupt => 3,
             ErrorKind::TooManyDead => 4,
@@ -73,6 +75,16 @@ impl Error {
     /// Something outside failed, or the run was stopped.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unavailable, message)
+    }
+
+    /// A damaged journal.
+    pub fn corrupt(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupt, message)
+    }
+
+    /// A journal that another writer owns.
+    pub fn fenced(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Fenced, message)
     }
 
     /// A broken invariant of our own.

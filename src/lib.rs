@@ -31,7 +31,7 @@
 //!
 //! Reading order: [`time`] and [`error`], [`event`] (bytes to events and back), [`windowing`]
 //! (windows, triggers, panes), [`operators`] (sequences, copies and gaps as dataflow operators),
-//! [`io`] (inputs, epochs, outputs), [`pipeline`], [`pcollection`] and [`transforms`] (pipelines),
+//! [`io`] (inputs, epochs, outputs), [`journal`] (what was read, made durable), [`pipeline`], [`pcollection`] and [`transforms`] (pipelines),
 //! [`repair`] (the rules of a dataflow file, wired to the operators), [`runtime`] (running workers),
 //! [`testing`] (scenario files, scripted streams, assertions) and [`cli`].
 //!
@@ -42,6 +42,7 @@ pub mod cli;
 pub mod error;
 pub mod event;
 pub mod io;
+pub mod journal;
 pub mod operators;
 pub mod pcollection;
 pub mod pipeline;
