@@ -63,6 +63,12 @@ fn print_error(err: &Error) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// Tells a person what goes on, on standard error.
+fn notice(text: &str) {
+    // Nothing depends on somebody reading it.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// Prints to standard output; a reader who has left is no failure.
 fn print(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();

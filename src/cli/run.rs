@@ -4,10 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::dataflow_file::DataflowFile;
 use crate::repair::spec::Keep;
-use crate::repair::{self, Cluster, Dataflow, Report, RunOptions};
+use crate::journal::Folder;
+use crate::repair::{self, Cluster, Dataflow, JournalOptions, Report, RunOptions};
 use crate::{Error, ErrorKind, Result};
 
 /// The port of process 0 where no hostfile names one; process `i` listens `i` ports above.
@@ -36,9 +38,17 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     epoch_ms: Option<u64>,
 
-    /// This is all the input there will be
+    /// Keep a journal in this folder, and go on from the one that is there
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
+
+    /// This is all the input there will be: a last line without its line end is a record too
     #[arg(long = "final")]
     is_final: bool,
+
+    /// Standard input begins where it began the first time: skip what the journal has of it
+    #[arg(long, requires = "journal")]
+    stdin_from_start: bool,
 
     /// Print no report and no progress
     #[arg(long)]
@@ -71,6 +81,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         cluster,
         epoch_events: args.epoch_events,
         epoch_ms: args.epoch_ms,
+        journal: args.journal.as_deref().map(|path| journal(path, args)).transpose()?,
+        notice: (!args.quiet).then_some(super::notice as fn(&str)),
     };
     let report = repair::run(&dataflow, &options)?;
     if options.progress {
@@ -78,6 +90,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     judge(&dataflow, &report)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The journal in the folder at `path`.
+fn journal(path: &Path, args: &Args) -> Result<JournalOptions> {
+    Ok(JournalOptions {
+        storage: Arc::new(Folder::new(path)),
+        name: path.display().to_string(),
+        is_final: args.is_final,
+        stdin_from_start: args.stdin_from_start,
+    })
 }
 
 /// Prints the report, and where the files are, where it does not mix with a sink's lines.

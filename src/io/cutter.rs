@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::input::{Fill, Input};
+use super::keeper::{Cut, Keeper, Reached};
 use super::part::{EpochBuffer, Segment, Span};
 use crate::time::Epoch;
 use crate::{Error, Result};
@@ -34,12 +35,41 @@ pub struct EpochLimits {
 }
 
 /// Opens the inputs one after the other; each call gives the next, or none at the end.
-pub type NextInput = Box<dyn FnMut() -> Option<Result<Input>> + Send>;
+pub type NextInput = Box<dyn FnMut() -> Option<Result<Opened>> + Send>;
+
+/// An input that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its bytes, from `offset` on.
+    pub input: Input,
+    /// Its number.
+    pub partition: u32,
+    /// Where in its content the bytes begin, at the beginning of a line.
+    pub offset: u64,
+    /// The number of that line, from 1.
+    pub line: u64,
+    /// Whether more may be appended to it later.
+    pub grows: bool,
+}
+
+/// What the inputs are kept in, and what that means for their ends.
+pub struct Keeping {
+    /// What keeps the epochs.
+    pub keeper: Box<dyn Keeper>,
+    /// The first epoch that is cut.
+    pub next_epoch: Epoch,
+    /// Whether a last line without its line end waits for it.
+    pub waits_for_line_ends: bool,
+}
 
 /// An epoch that some workers have not taken yet.
 pub(super) struct CutEpoch {
+    pub(super) turn: u64,
     pub(super) epoch: Epoch,
     pub(super) last: bool,
+    pub(super) silent: bool,
+    pub(super) base: bool,
+    pub(super) epochs: u64,
     pub(super) ended: Vec<u32>,
     pub(super) buffer: Arc<EpochBuffer>,
     /// Workers of this process that have not taken their part.
@@ -50,14 +80,22 @@ pub(super) struct CutEpoch {
 pub(super) struct Cutter {
     inputs: NextInput,
     open: Option<Open>,
-    partitions: u32,
     lines: Lines,
     limits: EpochLimits,
     max_record_bytes: usize,
     building: EpochBuffer,
     ended: Vec<u32>,
     first_record_at: Option<Duration>,
+    keeping: Option<Keeping>,
+    /// Whether the keeper may have epochs of an earlier run.
+    recalling: bool,
+    /// How far the inputs were read that were read since the last epoch.
+    reached: Vec<Reached>,
+    /// Lines that wait for their ends.
+    pub(super) waiting_lines: Vec<String>,
     pub(super) next_epoch: Epoch,
+    /// The number of epochs that were cut or recalled.
+    pub(super) turns: u64,
     /// Whether the inputs have ended.
     pub(super) over: bool,
     /// Why the next epoch cannot be cut.
@@ -67,6 +105,7 @@ pub(super) struct Cutter {
 struct Open {
     partition: u32,
     input: Input,
+    grows: bool,
     exhausted: bool,
 }
 
@@ -103,25 +142,94 @@ enum Filled {
 }
 
 impl Cutter {
-    pub(super) fn new(inputs: NextInput, limits: EpochLimits, max_record_bytes: usize) -> Self {
+    pub(super) fn new(
+        inputs: NextInput,
+        limits: EpochLimits,
+        max_record_bytes: usize,
+        keeping: Option<Keeping>,
+    ) -> Self {
         Cutter {
             inputs,
             open: None,
-            partitions: 0,
             lines: Lines::default(),
             limits,
             max_record_bytes,
             building: EpochBuffer::default(),
             ended: Vec::new(),
             first_record_at: None,
-            next_epoch: 0,
+            next_epoch: keeping.as_ref().map_or(0, |keeping| keeping.next_epoch),
+            recalling: keeping.is_some(),
+            keeping,
+            reached: Vec::new(),
+            waiting_lines: Vec::new(),
+            turns: 0,
             over: false,
             failed: None,
         }
     }
 
+    /// The next epoch, if it is complete: those that were kept first, then what the inputs have.
+    pub(super) fn next(
+        &mut self,
+        idle: bool,
+        spare: impl FnOnce() -> EpochBuffer,
+        to_take: usize,
+    ) -> Result<Option<CutEpoch>> {
+        let cut = if self.recalling {
+            let mut buffer = spare();
+            match self.recall(&mut buffer, to_take)? {
+                Some(recalled) => Some(CutEpoch {
+                    buffer: Arc::new(buffer),
+                    ..recalled
+                }),
+                None => self.cut_epoch(idle, || buffer, to_take)?,
+            }
+        } else {
+            self.cut_epoch(idle, spare, to_take)?
+        };
+        self.turns += u64::from(cut.is_some());
+        Ok(cut)
+    }
+
+    /// The next epoch that was kept; its buffer is still `buffer`.
+    fn recall(&mut self, buffer: &mut EpochBuffer, to_take: usize) -> Result<Option<CutEpoch>> {
+        let Some(keeping) = &mut self.keeping else {
+            return Ok(None);
+        };
+        let Some(recalled) = keeping.keeper.recall(buffer)? else {
+            self.recalling = false;
+            return Ok(None);
+        };
+        let mut last = recalled.last;
+        if !recalled.more && !recalled.silent && !last {
+            // It may be the last of all, as it was when it was cut.
+            last = self.fill(1, usize::MAX)? == Filled::End && self.building.records.is_empty();
+            if last && let Some(keeping) = &mut self.keeping {
+                keeping.keeper.keep(&Cut {
+                    epoch: recalled.epoch,
+                    buffer: &EpochBuffer::default(),
+                    ended: &[],
+                    reached: &[],
+                    last,
+                })?;
+            }
+        }
+        self.over = last;
+        Ok(Some(CutEpoch {
+            turn: self.turns,
+            epoch: recalled.epoch,
+            last,
+            silent: recalled.silent,
+            base: false,
+            epochs: recalled.epochs,
+            ended: recalled.ended,
+            buffer: Arc::default(),
+            to_take,
+        }))
+    }
+
     /// Cuts the next epoch, if it is complete.
-    pub(super) fn cut_epoch(
+    fn cut_epoch(
         &mut self,
         idle: bool,
         spare: impl FnOnce() -> EpochBuffer,
@@ -150,8 +258,10 @@ impl Cutter {
         }
         let epoch = self.next_epoch;
         self.next_epoch += 1;
+        self.note_reached();
         let buffer = self.split_building(spare());
         self.first_record_at = None;
+        let reached = std::mem::take(&mut self.reached);
         // An input that ends exactly here shows it now, if it is one that can be looked ahead in.
         let ahead = if filled == Filled::End {
             filled
@@ -165,13 +275,57 @@ impl Cutter {
         let ended = std::mem::take(&mut self.ended);
         let last = ahead == Filled::End && self.building.records.is_empty();
         self.over = last;
+        let mut base = false;
+        if let Some(keeping) = &mut self.keeping {
+            // The end of the last input is that of all inputs, which more may follow later.
+            let followed = ended.len() - usize::from(last && !ended.is_empty());
+            base = keeping.keeper.keep(&Cut {
+                epoch,
+                buffer: &buffer,
+                ended: &ended[..followed],
+                reached: &reached,
+                last,
+            })?;
+        }
         Ok(Some(CutEpoch {
+            turn: self.turns,
             epoch,
             last,
+            silent: false,
+            base,
+            epochs: u64::from(!buffer.records.is_empty()),
             ended,
             buffer: Arc::new(buffer),
             to_take,
         }))
+    }
+
+    /// Notes how far the open input was read, as far as whole records go.
+    fn note_reached(&mut self) {
+        let Some(open) = &self.open else { return };
+        if self.keeping.is_none() {
+            return;
+        }
+        let mut reached = Reached {
+            partition: open.partition,
+            offset: self.lines.offset,
+            line: self.lines.number,
+            ..Reached::default()
+        };
+        let building = &self.building;
+        if let (Some(segment), Some(span)) = (building.segments.last(), building.records.last())
+            && segment.partition == open.partition
+            && building
+                .oversize
+                .last()
+                .is_none_or(|(at, _)| at + 1 < building.records.len())
+        {
+            let bytes = &building.bytes[span.start..span.start + span.length];
+            reached.last_offset = segment.offset + (span.start - segment.start) as u64;
+            reached.last_length = span.length as u64;
+            reached.last_hash = xxhash_rust::xxh3::xxh3_64(bytes);
+        }
+        self.reached.push(reached);
     }
 
     /// Takes the epoch that was built, and moves the bytes behind its last record to `next`.
@@ -212,21 +366,22 @@ impl Cutter {
             if self.open.is_none() {
                 match (self.inputs)() {
                     None => return Ok(Filled::End),
-                    Some(input) => {
-                        let input = input?;
-                        let partition = self.partitions;
-                        self.partitions += 1;
+                    Some(opened) => {
+                        let opened = opened?;
                         self.open = Some(Open {
-                            partition,
-                            input,
+                            partition: opened.partition,
+                            input: opened.input,
+                            grows: opened.grows,
                             exhausted: false,
                         });
                         let start = self.building.bytes.len();
                         self.lines = Lines {
                             start,
                             scanned: start,
-                            number: 1,
+                            offset: opened.offset,
+                            number: opened.line,
                             broken: true,
+                            begun: opened.offset > 0,
                             ..Lines::default()
                         };
                     }
@@ -234,7 +389,9 @@ impl Cutter {
             }
             let Some(open) = &mut self.open else { continue };
             if open.exhausted {
-                self.ended.push(open.partition);
+                let partition = open.partition;
+                self.note_reached();
+                self.ended.push(partition);
                 self.open = None;
                 continue;
             }
@@ -314,12 +471,26 @@ impl Cutter {
         // A scan that waited for more of a byte order mark goes on without it.
         self.scan(usize::MAX);
         let end = self.building.bytes.len();
-        if end > self.lines.start || self.lines.long.is_some() {
-            self.push_line(end);
-            self.lines.long = None;
-            self.lines.start = end;
-            self.lines.scanned = end;
+        if end == self.lines.start && self.lines.long.is_none() {
+            return;
         }
+        let grows = self.open.as_ref().is_some_and(|open| open.grows);
+        let keeping = self.keeping.as_ref();
+        if !(grows && keeping.is_some_and(|keeping| keeping.waits_for_line_ends)) {
+            let begun = self.lines.start;
+            self.push_line(end);
+            let length = (end - begun) as u64;
+            self.lines.offset += self.lines.long.as_ref().map_or(length, |long| long.length);
+            self.lines.number += 1;
+        } else if let Some(open) = &self.open {
+            let line = self.lines.number;
+            self.waiting_lines
+                .push(format!("{}:{line}", open.input.label()));
+        }
+        self.lines.long = None;
+        self.lines.broken = true;
+        self.lines.start = end;
+        self.lines.scanned = end;
     }
 
     /// Makes the line up to `end` a record, unless it is blank.

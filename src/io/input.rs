@@ -4,7 +4,7 @@
 //! its own, so that the caller can do other work until bytes come.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,19 +54,20 @@ impl std::fmt::Debug for Input {
 }
 
 impl Input {
-    /// Opens the file at `path`; `.gz` and `.zst` are decompressed. `progress` counts the bytes
-    /// read from the file. A pipe is opened only by the thread that waits for it.
+    /// Opens the file at `path`, past the first `skip` bytes of its content; `.gz` and `.zst` are
+    /// decompressed. `progress` counts the bytes read from the file. A pipe is opened only by the
+    /// thread that waits for it, and nothing of it is skipped.
     ///
     /// # Errors
     /// `Unavailable` where the file cannot be opened.
-    pub fn open(path: &Path, progress: Arc<AtomicU64>) -> Result<Self> {
+    pub fn open(path: &Path, skip: u64, progress: Arc<AtomicU64>) -> Result<Self> {
         let label = path.display().to_string();
         let open = || -> io::Result<Bytes> {
             if path.metadata()?.is_file() {
-                Ok(Bytes::Now(open_file(path, progress)?))
+                Ok(Bytes::Now(open_file(path, skip, progress)?))
             } else {
                 let path = path.to_owned();
-                Ok(Bytes::waiting_for(move || open_file(&path, progress)))
+                Ok(Bytes::waiting_for(move || open_file(&path, 0, progress)))
             }
         };
         let bytes = open().map_err(|error| {
@@ -75,11 +76,16 @@ impl Input {
         Ok(Input { label, bytes })
     }
 
-    /// Standard input.
-    pub fn stdin() -> Self {
+    /// Standard input, past its first `skip` bytes.
+    pub fn stdin(skip: u64) -> Self {
+        let open = move || -> io::Result<Reader> {
+            let mut stdin = io::stdin();
+            pass(&mut stdin, skip)?;
+            Ok(Box::new(stdin))
+        };
         Input {
             label: "stdin".to_owned(),
-            bytes: Bytes::waiting_for(|| Ok(Box::new(io::stdin()))),
+            bytes: Bytes::waiting_for(open),
         }
     }
 
@@ -159,23 +165,40 @@ impl Bytes {
     }
 }
 
-/// Opens a file, compressed or not.
-fn open_file(path: &Path, progress: Arc<AtomicU64>) -> io::Result<Reader> {
-    let file = File::open(path)?;
+/// Opens a file, compressed or not, past the first `skip` bytes of its content.
+fn open_file(path: &Path, skip: u64, progress: Arc<AtomicU64>) -> io::Result<Reader> {
+    let mut file = File::open(path)?;
     // A compressed file of no bytes holds nothing, not half a header.
     let metadata = file.metadata()?;
     let is_empty = metadata.is_file() && metadata.len() == 0;
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let extension = extension.map(str::to_ascii_lowercase);
+    let compressed = extension.filter(|text| !is_empty && matches!(text.as_str(), "gz" | "zst"));
+    if compressed.is_none() && metadata.is_file() {
+        file.seek(SeekFrom::Start(skip))?;
+        progress.fetch_add(skip, Ordering::Relaxed);
+    }
     let counted = Counted {
         inner: file,
         progress,
     };
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let extension = extension.map(str::to_ascii_lowercase);
-    Ok(match extension.as_deref().filter(|_| !is_empty) {
+    let mut reader: Reader = match compressed.as_deref() {
         Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(counted)),
-        Some("zst") => Box::new(zstd::stream::read::Decoder::new(counted)?),
-        _ => Box::new(counted),
-    })
+        Some(_) => Box::new(zstd::stream::read::Decoder::new(counted)?),
+        None => return Ok(Box::new(counted)),
+    };
+    pass(&mut reader, skip)?;
+    Ok(reader)
+}
+
+/// Reads `count` bytes and lets them go.
+fn pass(reader: &mut impl Read, count: u64) -> io::Result<()> {
+    let passed = io::copy(&mut reader.take(count), &mut io::sink())?;
+    if passed == count {
+        return Ok(());
+    }
+    let message = format!("it ends after {passed} bytes, and {count} were read of it before");
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, message))
 }
 
 /// Reads `most` bytes into the end of `buffer`, fewer only at the end.

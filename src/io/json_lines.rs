@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use serde::de::DeserializeOwned;
 
-use super::cutter::EpochLimits;
+use super::cutter::{EpochLimits, Opened};
 use super::dead_letter::{DeadLetter, Refusal};
 use super::input::Input;
 use super::shared_cutter::{Poll, SharedCutter};
@@ -148,9 +148,18 @@ fn open(paths: &[PathBuf], place: &Place) -> Result<SharedCutter> {
     // The cutter outlives the source.
     let paths = paths.to_vec();
     let mut rest = paths.into_iter();
+    let mut partition = 0;
     let next = Box::new(move || {
         let path = rest.next()?;
-        Some(Input::open(&path, Arc::new(AtomicU64::new(0))))
+        let input = Input::open(&path, 0, Arc::new(AtomicU64::new(0)));
+        partition += 1;
+        Some(input.map(|input| Opened {
+            input,
+            partition: partition - 1,
+            offset: 0,
+            line: 1,
+            grows: false,
+        }))
     });
     let limits = EpochLimits {
         events: place.epoch_events.map(|events| events as u64),
@@ -158,7 +167,7 @@ fn open(paths: &[PathBuf], place: &Place) -> Result<SharedCutter> {
         now: None,
     };
     let workers = (place.local_workers, place.workers);
-    Ok(SharedCutter::new(next, limits, MAX_RECORD_BYTES, workers))
+    Ok(SharedCutter::new(next, limits, MAX_RECORD_BYTES, workers, None))
 }
 
 struct LinesReader<T> {

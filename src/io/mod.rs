@@ -2,7 +2,7 @@
 //!
 //! - [`input`]: the bytes of one input, whatever it is: a file, a compressed file, a pipe.
 //! - [`cutter`]: lines of all inputs, in their one order, cut into epochs; [`shared_cutter`]: dealt
-//!   to workers as [`part`]s.
+//!   to workers as [`part`]s; [`keeper`]: what keeps epochs, for another run to go on from.
 //! - [`output`]: lines that many workers write into one file, each at its place.
 //! - [`attic`]: records that may still be needed, kept on disk.
 //! - [`source`]: what pipelines read from; [`memory`], [`json_lines`]: the sources there are.
@@ -13,6 +13,7 @@ pub mod cutter;
 pub mod dead_letter;
 pub mod input;
 pub mod json_lines;
+pub mod keeper;
 pub mod memory;
 pub mod output;
 pub mod part;

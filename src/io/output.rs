@@ -42,22 +42,26 @@ impl std::fmt::Debug for Output {
 }
 
 impl Output {
-    /// The file at `path`; `fresh` empties it.
+    /// The file at `path`, of which the first `keep` bytes stay; `None` leaves all of it to other
+    /// processes.
     ///
     /// # Errors
     /// `Unavailable` where it cannot be created or opened.
-    pub fn file(path: &Path, fresh: bool) -> Result<Self> {
+    pub fn file(path: &Path, keep: Option<u64>) -> Result<Self> {
         let label = path.display().to_string();
         let open = || -> io::Result<Target> {
             let file = File::options()
                 .write(true)
                 .create(true)
-                .truncate(fresh)
+                .truncate(keep == Some(0))
                 .open(path)?;
             Ok(if file.metadata()?.is_file() {
+                if let Some(keep) = keep.filter(|keep| *keep > 0) {
+                    file.set_len(keep)?;
+                }
                 Target::File(Arc::new(file))
             } else {
-                Target::in_order(Box::new(file))
+                Target::in_order(Box::new(file), keep.unwrap_or_default())
             })
         };
         let target = open().map_err(|error| {
@@ -69,9 +73,9 @@ impl Output {
         })
     }
 
-    /// Standard output.
-    pub fn stdout() -> Self {
-        let target = Target::in_order(Box::new(io::stdout()));
+    /// Standard output, of whose lines the first `written` bytes were written by an earlier run.
+    pub fn stdout(written: u64) -> Self {
+        let target = Target::in_order(Box::new(io::stdout()), written);
         Output {
             label: "standard output".into(),
             target,
@@ -82,13 +86,27 @@ impl Output {
     pub fn writer(label: &str, writer: Box<dyn Write + Send>) -> Self {
         Output {
             label: label.into(),
-            target: Target::in_order(writer),
+            target: Target::in_order(writer, 0),
         }
     }
 
     /// Whether pieces may be written in any order, by any process.
     pub fn is_regular_file(&self) -> bool {
         matches!(self.target, Target::File(_))
+    }
+
+    /// Makes sure that what was written stays, whatever happens to the machine.
+    ///
+    /// # Errors
+    /// `Unavailable` where the disk does not say so.
+    pub fn sync(&self) -> Result<()> {
+        match &self.target {
+            Target::File(file) => file.sync_data().map_err(|error| {
+                Error::unavailable(format!("could not sync {}", self.label_quoted()))
+                    .with_source(error)
+            }),
+            Target::InOrder(_) => Ok(()),
+        }
     }
 
     /// Writes `bytes` at `offset`.
@@ -129,10 +147,10 @@ impl Output {
 }
 
 impl Target {
-    fn in_order(writer: Box<dyn Write + Send>) -> Self {
+    fn in_order(writer: Box<dyn Write + Send>, written: u64) -> Self {
         let waiting = BTreeMap::new();
         Target::InOrder(Arc::new(Mutex::new(InOrder {
-            written: 0,
+            written,
             waiting,
             writer,
         })))

@@ -6,16 +6,21 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Epoch;
 
 /// The bytes of one epoch, and where its records lie in them.
 #[derive(Debug, Default)]
 pub struct EpochBuffer {
-    pub(super) bytes: Vec<u8>,
-    pub(super) records: Vec<Span>,
-    pub(super) segments: Vec<Segment>,
+    /// The bytes; those between records have no meaning.
+    pub bytes: Vec<u8>,
+    /// Where the records lie, in their order.
+    pub records: Vec<Span>,
+    /// Where the records come from, stretch by stretch.
+    pub segments: Vec<Segment>,
     /// (record, full length) of records that were too long.
-    pub(super) oversize: Vec<(usize, u64)>,
+    pub oversize: Vec<(usize, u64)>,
 }
 
 impl EpochBuffer {
@@ -29,25 +34,33 @@ impl EpochBuffer {
 }
 
 /// Where a record lies in its buffer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
-    pub(super) start: usize,
-    pub(super) length: usize,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its first byte.
+    pub start: usize,
+    /// Its length.
+    pub length: usize,
 }
 
 /// A stretch of records that follow each other line by line in one input.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Segment {
-    pub(super) first_record: usize,
-    pub(super) partition: u32,
-    /// Where in the buffer the first record begins, where in the input, and on which line.
-    pub(super) start: usize,
-    pub(super) offset: u64,
-    pub(super) line: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The first record of the stretch.
+    pub first_record: usize,
+    /// The input.
+    pub partition: u32,
+    /// Where in the buffer the first record begins,
+    pub start: usize,
+    /// where in the input,
+    pub offset: u64,
+    /// and on which line.
+    pub line: u64,
 }
 
 /// Where a record stands in its input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct Place {
     /// The input, numbered in their order.
     pub partition: u32,
@@ -75,12 +88,19 @@ pub struct Part {
     pub worker: usize,
     /// Whether the input ends with this epoch.
     pub last: bool,
+    /// Whether the outputs hold what follows from this epoch already.
+    pub silent: bool,
+    /// Whether what is known after this epoch is to be laid down.
+    pub base: bool,
+    /// The epochs that it is, where several were recalled as one.
+    pub epochs: u64,
     /// Records in the whole epoch.
     pub epoch_records: usize,
     /// Inputs, by number, that ended within this epoch.
     pub ended: Vec<u32>,
     pub(super) buffer: Arc<EpochBuffer>,
-    pub(super) from: usize,
+    /// The first record of the part among those of the epoch.
+    pub from: usize,
     pub(super) to: usize,
 }
 

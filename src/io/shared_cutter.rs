@@ -7,9 +7,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::cutter::{CutEpoch, Cutter, EpochLimits, NextInput, OVERSIZE_KEPT_BYTES, is_blank};
+use super::cutter::{
+    CutEpoch, Cutter, EpochLimits, Keeping, NextInput, OVERSIZE_KEPT_BYTES, is_blank,
+};
 use super::part::{EpochBuffer, Part, Segment, Span};
-use crate::time::Epoch;
 use crate::{Error, Result};
 
 /// Buffers kept for the next epochs.
@@ -54,14 +55,16 @@ impl std::fmt::Debug for SharedCutter {
 }
 
 impl SharedCutter {
-    /// Cuts what `inputs` opens, for `local_workers` of `all_workers`.
+    /// Cuts what `inputs` opens, for `local_workers` of `all_workers`; what is kept of an earlier
+    /// run comes first.
     pub fn new(
         inputs: NextInput,
         limits: EpochLimits,
         max_record_bytes: usize,
         (local_workers, all_workers): (usize, usize),
+        keeping: Option<Keeping>,
     ) -> Self {
-        let cutter = Cutter::new(inputs, limits, max_record_bytes);
+        let cutter = Cutter::new(inputs, limits, max_record_bytes, keeping);
         SharedCutter {
             cutter: Arc::new(Mutex::new(cutter)),
             shelf: Arc::default(),
@@ -79,6 +82,7 @@ impl SharedCutter {
             limits,
             max_record_bytes,
             (workers, workers),
+            None,
         );
         let mut cutter = lock(&shared.cutter);
         let mut shelf = lock(&shared.shelf);
@@ -115,30 +119,35 @@ impl SharedCutter {
                 line += 1;
             }
             shelf.cut.push_back(CutEpoch {
+                turn: cutter.turns,
                 epoch: cutter.next_epoch,
                 last: false,
+                silent: false,
+                base: false,
+                epochs: u64::from(!buffer.records.is_empty()),
                 ended: Vec::new(),
                 buffer: Arc::new(buffer),
                 to_take: workers,
             });
             cutter.next_epoch += 1;
+            cutter.turns += 1;
         }
         cutter.over = true;
         drop((cutter, shelf));
         shared
     }
 
-    /// The part of `worker` in `epoch`. Every worker asks for every epoch, in order. A worker that
-    /// is `idle`, with no epoch under way, takes what has come; otherwise more may gather, so that
-    /// epochs grow with the load.
+    /// The part of `worker` in the epoch whose `turn` it is, counted from 0. Every worker asks for
+    /// every turn, in order. A worker that is `idle`, with no epoch under way, takes what has come;
+    /// otherwise more may gather, so that epochs grow with the load.
     ///
     /// # Errors
     /// Where an input cannot be opened or read.
-    pub fn take(&self, worker: usize, epoch: Epoch, idle: bool) -> Result<Poll> {
-        if let Some(part) = self.take_cut(worker, epoch) {
+    pub fn take(&self, worker: usize, turn: u64, idle: bool) -> Result<Poll> {
+        if let Some(part) = self.take_cut(worker, turn) {
             // Whoever has time cuts ahead, so that nobody needs to wait for the next epoch.
             if let Ok(mut cutter) = self.cutter.try_lock()
-                && cutter.next_epoch == epoch + 1
+                && cutter.turns == turn + 1
             {
                 self.cut(&mut cutter, false);
             }
@@ -146,7 +155,7 @@ impl SharedCutter {
         }
         let mut cutter = lock(&self.cutter);
         // Another worker may have cut it while this one waited.
-        while cutter.next_epoch <= epoch {
+        while cutter.turns <= turn {
             if let Some(error) = cutter.failed.take() {
                 cutter.over = true;
                 return Err(error);
@@ -159,8 +168,8 @@ impl SharedCutter {
             }
         }
         drop(cutter);
-        self.take_cut(worker, epoch).map(Poll::Part).ok_or_else(|| {
-            Error::internal(format!("epoch {epoch} was taken by all workers already"))
+        self.take_cut(worker, turn).map(Poll::Part).ok_or_else(|| {
+            Error::internal(format!("turn {turn} was taken by all workers already"))
         })
     }
 
@@ -170,7 +179,7 @@ impl SharedCutter {
             return false;
         }
         let spare = || lock(&self.shelf).pool.pop().unwrap_or_default();
-        match cutter.cut_epoch(idle, spare, self.local_workers) {
+        match cutter.next(idle, spare, self.local_workers) {
             Ok(Some(cut)) => {
                 lock(&self.shelf).cut.push_back(cut);
                 true
@@ -183,15 +192,18 @@ impl SharedCutter {
         }
     }
 
-    fn take_cut(&self, worker: usize, epoch: Epoch) -> Option<Part> {
+    fn take_cut(&self, worker: usize, turn: u64) -> Option<Part> {
         let mut shelf = lock(&self.shelf);
-        let at = shelf.cut.iter().position(|cut| cut.epoch == epoch)?;
+        let at = shelf.cut.iter().position(|cut| cut.turn == turn)?;
         let cut = &mut shelf.cut[at];
         let records = cut.buffer.records.len();
         let part = Part {
-            epoch,
+            epoch: cut.epoch,
             worker,
             last: cut.last,
+            silent: cut.silent,
+            base: cut.base,
+            epochs: cut.epochs,
             epoch_records: records,
             ended: cut.ended.clone(),
             buffer: Arc::clone(&cut.buffer),
@@ -215,6 +227,11 @@ impl SharedCutter {
                 shelf.pool.push(buffer);
             }
         }
+    }
+
+    /// The lines, as `input:line`, that wait for their ends.
+    pub fn waiting_lines(&self) -> Vec<String> {
+        lock(&self.cutter).waiting_lines.clone()
     }
 
     /// Ends the input here: what was not cut yet is not read.

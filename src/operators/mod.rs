@@ -8,6 +8,7 @@
 //! - [`sightings`]: ids seen in sequences → copies, and maximal runs of ids. Backed by [`blocks`].
 //! - [`gaps`]: runs of ids → the gaps between them.
 //! - [`dedup`]: copies under any key → which one takes the seat, by a differential `reduce`.
+//! - [`retained`]: both at once under a horizon, behind which everything is forgotten.
 //! - [`watermark`]: event times → the watermark of the next epoch; [`ticks`]: the watermark and the
 //!   clock of a source that many workers read.
 //! - [`per_epoch`]: the stash of epochs that all operators here wait with.
@@ -17,6 +18,7 @@ pub mod dedup;
 pub mod gaps;
 mod grouping;
 pub mod per_epoch;
+pub mod retained;
 pub mod sightings;
 pub mod ticks;
 pub mod watermark;

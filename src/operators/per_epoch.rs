@@ -44,6 +44,12 @@ impl<D: Default> PerEpoch<D> {
         &mut waiting.data
     }
 
+    /// The earliest epoch that something has arrived for.
+    pub fn first(&mut self) -> Option<(Epoch, &mut Waiting<D>)> {
+        let first = self.stash.iter_mut().next()?;
+        Some((*first.0, first.1))
+    }
+
     /// The earliest epoch that every one of `frontiers` has passed, with what arrived for it.
     pub fn pop_passed(
         &mut self,

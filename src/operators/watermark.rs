@@ -11,11 +11,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 /// Records that show together where a partition's clock stands.
 pub const SAMPLE: usize = 100;
 
 /// How event times move a watermark. Times and distances are in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
     /// How far the watermark stays behind the highest time.
     pub disorder: i64,
@@ -24,7 +26,7 @@ pub struct Bounds {
 }
 
 /// The clock of one partition.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Clock {
     /// The first records' times, until there are enough.
     start: Vec<i64>,
@@ -92,7 +94,7 @@ fn highest_plausible(times: &mut [i64], max_ahead: i64) -> Option<i64> {
 /// watermark.end_epoch();
 /// assert_eq!(watermark.get(), Some(10));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Watermark {
     bounds: Bounds,
     clocks: BTreeMap<u32, Clock>,

@@ -5,19 +5,24 @@
 //! workers in order, and the tail. What is published only at the end of the input (see
 //! [`Desk::for_each_kept`]) stands between them in the last epoch, in the order of the input.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::base::{BasePart, Bases};
 use super::desk::Desk;
-use super::fill::Guess;
+use super::fill::{Guess, Note};
 use super::lines::{Pages, Sink};
 use super::tally::Tally;
+use super::wiring::Tick;
 use crate::event::write::ReconstructedWriter;
 use crate::io::output::Output;
 use crate::io::shared_cutter::SharedCutter;
+use crate::runtime::clock;
 use crate::runtime::halt::Halt;
 use crate::time::Epoch;
 use crate::{Error, Result};
@@ -72,6 +77,41 @@ pub struct Office {
     pub halt: Halt,
     /// All that was counted, on the first worker.
     pub totals: RefCell<Tally>,
+    /// Epochs that held records, on the first worker.
+    pub epochs: Cell<u64>,
+    /// Where the outputs end when the run begins, by number of sink, and what was counted then.
+    pub begun: Begun,
+    /// What the outputs hold after an epoch, on the first worker, until it is known to be written
+    /// by all.
+    pub marks: RefCell<VecDeque<Mark>>,
+    /// What this worker knows after an epoch, to be laid down when the epoch is written.
+    pub bases: Rc<Bases>,
+    /// What stands after the last epoch, where that is asked for; on the first worker.
+    pub survey: Option<RefCell<Vec<Note>>>,
+}
+
+/// What an earlier run has left in the outputs.
+#[derive(Clone, Debug, Default)]
+pub struct Begun {
+    /// Where the outputs end, by number of sink.
+    pub lengths: [u64; 4],
+    /// What was counted until then.
+    pub mark: Option<Mark>,
+    /// What was known after an epoch before that: the run begins with it.
+    pub base: Option<Arc<Vec<BasePart>>>,
+}
+
+/// What the outputs hold after an epoch.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Mark {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The length of each output, by number of sink.
+    pub lengths: [u64; 4],
+    /// All that was counted.
+    pub totals: Tally,
+    /// Epochs that held records.
+    pub epochs: u64,
 }
 
 impl std::fmt::Debug for Office {
@@ -105,6 +145,10 @@ impl Office {
     }
 }
 
+/// Marks are made when this many bytes were written,
+const MARK_BYTES: u64 = 64 << 20;
+/// or when this much time has passed.
+const MARK_AGE: Duration = Duration::from_millis(100);
 /// Lines that are written as they arise are written about this many bytes at a time.
 const PAGE_BYTES: usize = 1 << 20;
 
@@ -114,23 +158,27 @@ pub struct Committer {
     office: Rc<Office>,
     /// Where the next epoch's lines begin, by number of sink.
     ends: [u64; 4],
+    /// When the last mark was made, and how much was written then.
+    marked: (Duration, u64),
 }
 
 impl Committer {
-    /// A committer for the lines of `office`, into empty outputs.
+    /// A committer for the lines of `office`, into outputs that hold what it says they do.
     pub fn new(office: Rc<Office>) -> Self {
+        let ends = office.begun.lengths;
         Committer {
             office,
-            ends: [0; 4],
+            ends,
+            marked: (clock::since_start(), 0),
         }
     }
 
-    /// Writes this worker's lines of `epoch`; `sizes` are those of all sections. `last` tells that
-    /// the input ends with this epoch.
+    /// Writes this worker's lines of `epoch`; `sizes` are those of all sections.
     ///
     /// # Errors
     /// Where an output does not take the lines, or the counts do not agree.
-    pub fn commit(&mut self, epoch: Epoch, sizes: &mut [Sizes], last: bool) -> Result<()> {
+    pub fn commit(&mut self, epoch: Epoch, sizes: &mut [Sizes], tick: Tick) -> Result<()> {
+        let last = tick.last;
         sizes.sort_unstable_by_key(|sizes| sizes.section);
         let office = Rc::clone(&self.office);
         // The head, a part of each worker, the tail.
@@ -164,8 +212,36 @@ impl Committer {
                 totals.add(&section.tally);
             }
             totals.check(office.streamed, office.changelog, last)?;
+            office.epochs.set(office.epochs.get() + tick.epochs);
+            if let Some(mark) = office.begun.mark.as_ref().filter(|mark| mark.epoch == epoch) {
+                totals.recover(&mark.totals)?;
+                office.epochs.set(mark.epochs);
+            }
+            drop(totals);
+            if !tick.silent && !last {
+                self.mark(epoch, tick.base);
+            }
         }
         Ok(())
+    }
+
+    /// Notes what the outputs hold after `epoch`, if it is time.
+    fn mark(&mut self, epoch: Epoch, now: bool) {
+        let written: u64 = self.ends.iter().sum();
+        let since = clock::since_start().saturating_sub(self.marked.0);
+        if !now && since < MARK_AGE && written - self.marked.1 < MARK_BYTES {
+            return;
+        }
+        self.marked = (clock::since_start(), written);
+        let office = &self.office;
+        let mark = Mark {
+            epoch,
+            lengths: self.ends,
+            totals: office.totals.borrow().clone(),
+            epochs: office.epochs.get(),
+        };
+        office.bases.lay_mark(&mark);
+        office.marks.borrow_mut().push_back(mark);
     }
 
     /// Writes what is inferred at the end of the input. Nothing follows it, so nobody needs to

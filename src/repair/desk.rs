@@ -54,7 +54,7 @@ pub struct Style {
 const EXAMPLES: usize = 16;
 
 /// A record in the attic.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Stored {
     place: Place,
     add_valid: bool,
@@ -76,6 +76,10 @@ pub struct Desk {
     attic: Attic<Position, Stored>,
     /// The letters that were given as examples and stand, by reason.
     exemplified: BTreeMap<Reason, BTreeSet<Position>>,
+    /// Whether the outputs hold the epoch at hand already.
+    silent: bool,
+    /// What became of every record, where that is asked for.
+    fates: Option<Fates>,
 }
 
 /// What a desk has written for one epoch.
@@ -110,7 +114,20 @@ impl Desk {
             in_flight: VecDeque::new(),
             attic: Attic::new(folder),
             exemplified: BTreeMap::new(),
+            silent: false,
+            fates: None,
         }
+    }
+
+    /// Lets the desk take down what becomes of every record.
+    pub fn with_fates(mut self) -> Self {
+        self.fates = Some(Fates::default());
+        self
+    }
+
+    /// What became of every record, where that was asked for.
+    pub fn take_fates(&mut self) -> Option<Fates> {
+        self.fates.take()
     }
 
     /// Lays a part down, with what was found of its records.
@@ -134,6 +151,10 @@ impl Desk {
             .pop_front()
             .filter(|in_flight| in_flight.part.epoch == epoch)
             .ok_or_else(|| Error::internal(format!("the part of epoch {epoch} is not at hand")))?;
+        self.silent = part.silent;
+        if let Some(fates) = &mut self.fates {
+            fates.begin(epoch, part.from, part.len());
+        }
         verdicts.sort_unstable();
         let earlier = verdicts.partition_point(|verdict| verdict.position.epoch < epoch);
         let (earlier, now) = verdicts.split_at(earlier);
@@ -174,6 +195,12 @@ impl Desk {
 
     /// Writes records `from..to`, which are all kept as they are.
     fn write_plain(&self, part: &Part, from: usize, to: usize, written: &mut Written) {
+        if self.silent {
+            let count = (to - from) as u64;
+            written.tally.clean_kept += count * u64::from(self.style.streamed);
+            written.tally.published += count as i64 * i64::from(self.style.changelog);
+            return;
+        }
         if self.style.streamed {
             let clean = written.pages.of(Sink::Clean);
             let mut at = from;
@@ -211,6 +238,9 @@ impl Desk {
         written: &mut Written,
     ) -> Result<()> {
         let record = part.record(index);
+        if let (Some(fates), Exception::Judged { label, .. }) = (&mut self.fates, exception) {
+            fates.set(part.epoch, index, *label);
+        }
         match *exception {
             Exception::Fault(fault) => {
                 self.write_letter(part, index, fault.reason, &fault.detail, written);
@@ -261,14 +291,20 @@ impl Desk {
             epoch: part.epoch,
             place: part.place(index),
         };
-        let dead = written.pages.of(Sink::Dead);
-        letter.write(&self.style.sources, record.bytes, record.oversize, dead);
+        if !self.silent {
+            let dead = written.pages.of(Sink::Dead);
+            letter.write(&self.style.sources, record.bytes, record.oversize, dead);
+        }
         let position = self.position(part, index);
         self.count_letter(&letter, position, record.bytes, &mut written.tally);
     }
 
     /// Writes a kept event whose bytes may not be the record's.
     fn write_kept(&self, part: &Part, index: usize, add_valid: bool, written: &mut Written) {
+        if self.silent {
+            self.write_plain(part, index, index + 1, written);
+            return;
+        }
         let event = part.record(index).bytes;
         if self.style.streamed {
             let clean = written.pages.of(Sink::Clean);
@@ -300,6 +336,9 @@ impl Desk {
                 return Err(Error::internal(format!("{position:?} is not in the attic")));
             };
             let before = std::mem::replace(&mut kept.value.label, said.label);
+            if let Some(fates) = &mut self.fates {
+                fates.set(position.epoch, position.index as usize, said.label);
+            }
             if before != said.label {
                 let kept = kept.clone();
                 self.attic.read(&kept, &mut record)?;
@@ -405,6 +444,42 @@ impl Desk {
         )
     }
 
+    /// What lies on the desk, but for parts that wait.
+    ///
+    /// # Errors
+    /// Where the attic fails.
+    pub fn snapshot(&self) -> Result<DeskBase> {
+        let mut records = Vec::new();
+        self.attic.for_each(
+            |_| true,
+            |position, stored, record| {
+                records.push((*position, *stored, record.to_vec()));
+                Ok(())
+            },
+        )?;
+        Ok(DeskBase {
+            records,
+            exemplified: self.exemplified.clone(),
+        })
+    }
+
+    /// Takes up the records of the readers that are `mine`.
+    ///
+    /// # Errors
+    /// Where the attic fails.
+    pub fn restore(&mut self, base: &DeskBase, mine: impl Fn(u32) -> bool) -> Result<()> {
+        for (position, stored, record) in &base.records {
+            if mine(position.reader) {
+                self.attic.keep(*position, record, *stored)?;
+            }
+        }
+        for (reason, letters) in &base.exemplified {
+            let letters = letters.iter().filter(|letter| mine(letter.reader));
+            self.exemplified.entry(*reason).or_default().extend(letters);
+        }
+        Ok(())
+    }
+
     /// The number of kept events in the attic.
     pub fn kept_in_attic(&self) -> u64 {
         self.attic
@@ -451,6 +526,37 @@ impl Desk {
             epoch: part.epoch,
             reader: part.worker as u32,
             index: index as u32,
+        }
+    }
+}
+
+/// The records that lie in the attic, with their bytes, and which letters are examples.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DeskBase {
+    records: Vec<(Position, Stored, Vec<u8>)>,
+    exemplified: BTreeMap<Reason, BTreeSet<Position>>,
+}
+
+/// What became of every record that a worker has read: a label each, by epoch.
+///
+/// A record that is no well-formed event counts as kept: that it is none never changes.
+#[derive(Clone, Debug, Default)]
+pub struct Fates {
+    /// By epoch and the place of the first record among those of the epoch.
+    pub parts: BTreeMap<(Epoch, usize), Vec<Label>>,
+    starts: BTreeMap<Epoch, usize>,
+}
+
+impl Fates {
+    fn begin(&mut self, epoch: Epoch, from: usize, records: usize) {
+        self.starts.insert(epoch, from);
+        self.parts.insert((epoch, from), vec![Label::Kept; records]);
+    }
+
+    fn set(&mut self, epoch: Epoch, index: usize, label: Label) {
+        let from = self.starts.get(&epoch).copied().unwrap_or_default();
+        if let Some(labels) = self.parts.get_mut(&(epoch, from)) {
+            labels[index] = label;
         }
     }
 }

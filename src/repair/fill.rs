@@ -18,6 +18,7 @@ use super::renumber::TypeCount;
 use super::spec::{FillType, GapsSpec};
 use crate::event::{Reason, TimestampFormat};
 use crate::operators::gaps::Gap;
+use crate::operators::retained::Forgotten;
 use crate::time::EventTime;
 
 /// A change of what is said about the gaps of one stream.
@@ -49,6 +50,8 @@ pub enum Note {
         /// 1 or -1.
         diff: i8,
     },
+    /// Reconstructed events that stand and are forgotten, so that they are final.
+    Settled(Guess),
     /// Reconstructed events that stand at the end of the input.
     Final(Guess),
     /// How the totals change.
@@ -59,7 +62,7 @@ impl Note {
     /// The stream that the note is about, if it is about one.
     pub fn stream(&self) -> Option<&str> {
         match self {
-            Note::Guess(guess, _) | Note::Final(guess) => Some(&guess.stream),
+            Note::Guess(guess, _) | Note::Settled(guess) | Note::Final(guess) => Some(&guess.stream),
             Note::Letter { stream, .. } | Note::Gap { stream, .. } => Some(stream),
             Note::Tally(_) => None,
         }
@@ -116,6 +119,10 @@ pub struct EpochOfGaps {
     pub watermark: Option<i64>,
     /// Whether the input ends with this epoch.
     pub last: bool,
+    /// What was forgotten before the epoch's events were seen.
+    pub forgotten: Vec<Forgotten>,
+    /// Whether what stands is asked for, not what changes.
+    pub survey: bool,
 }
 
 /// Which notes are wanted; tallies always are.
@@ -177,6 +184,25 @@ struct Interval {
     r#type: u32,
 }
 
+/// What a [`Filler`] knows, by the numbers that its streams had.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FillerBase {
+    streams: Vec<(u32, StreamBase)>,
+    watermark: Option<i64>,
+}
+
+/// What is known of one stream.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct StreamBase {
+    types: Vec<(String, u64)>,
+    due: i64,
+    narrow: u128,
+    sparse: bool,
+    /// With the name of the type below, where it matters.
+    gaps: Vec<(Gap, String)>,
+    waiting: Vec<(i64, i64)>,
+}
+
 impl Filler {
     /// A filler with no streams; `names` are those of streams and of types.
     pub fn new(
@@ -209,7 +235,23 @@ impl Filler {
 
     /// Applies one epoch, which comes after all that were applied; appends what changes.
     pub fn apply(&mut self, mut epoch: EpochOfGaps, notes: &mut Vec<Note>) {
+        if epoch.survey {
+            // The end of the input is no reason for anything here.
+            let ends = EpochOfGaps {
+                survey: false,
+                last: false,
+                ..epoch
+            };
+            self.apply(ends, &mut Vec::new());
+            self.note_standing(notes);
+            return;
+        }
         self.watermark = self.watermark.max(epoch.watermark);
+        let mut settled = Tally::default();
+        epoch.forgotten.sort_unstable();
+        for forgotten in &epoch.forgotten {
+            self.settle(*forgotten, notes, &mut settled);
+        }
         let mut due: HashMap<u32, i64, foldhash::fast::RandomState> = HashMap::default();
         if self.waits() {
             self.pass_watermark(&epoch.witnesses, &mut due);
@@ -221,13 +263,17 @@ impl Filler {
         let mut touched: Vec<u32> = epoch.gaps.iter().map(|((stream, _), _)| *stream).collect();
         touched.extend(epoch.types.iter().map(|count| count.stream));
         touched.extend(due.keys());
+        touched.extend(epoch.forgotten.iter().filter_map(|forgotten| match forgotten {
+            Forgotten::Gap { sequence, .. } => Some(*sequence),
+            Forgotten::Sequence(_) => None,
+        }));
         if epoch.last && self.waits() {
             touched.extend(self.gaps.keys().map(|(stream, _)| *stream));
         }
         touched.sort_unstable();
         touched.dedup();
 
-        let mut tally = Tally::default();
+        let mut tally = settled;
         let (mut gaps, mut types) = (&epoch.gaps[..], &epoch.types[..]);
         for stream in touched {
             let gaps_here = take_while(&mut gaps, |((of, _), _)| *of == stream);
@@ -285,11 +331,15 @@ impl Filler {
         tally: &mut Tally,
     ) {
         let nothing_due = if self.waits() { i64::MIN } else { i64::MAX };
-        let stream = self.streams.entry(number).or_insert_with(|| Stream {
-            types: TypeCounts::default(),
-            due: nothing_due,
-            narrow: 0,
-            sparse: false,
+        let names = &self.names.0;
+        let stream = self.streams.entry(number).or_insert_with(|| {
+            names.hold(number);
+            Stream {
+                types: TypeCounts::default(),
+                due: nothing_due,
+                narrow: 0,
+                sparse: false,
+            }
         });
         let type_before = self.fixed_type.or(stream.types.most_frequent());
         for seen in types {
@@ -397,6 +447,171 @@ impl Filler {
             if self.wanted.guesses {
                 notes.push(Note::Guess(self.guess(&name, interval), diff));
             }
+        }
+    }
+
+    /// Lets go of what was forgotten. What was inferred for it is final; a gap that was not due is
+    /// due at the latest now.
+    fn settle(&mut self, forgotten: Forgotten, notes: &mut Vec<Note>, tally: &mut Tally) {
+        match forgotten {
+            Forgotten::Gap { sequence, above } => {
+                if let Some(gap) = self.gaps.remove(&(sequence, above)) {
+                    self.settle_gap(sequence, &gap, notes, tally);
+                }
+            }
+            Forgotten::Sequence(sequence) => {
+                let gaps: Vec<Gap> = self
+                    .gaps
+                    .extract_if((sequence, i64::MIN)..=(sequence, i64::MAX), |_, _| true)
+                    .map(|(_, gap)| gap)
+                    .collect();
+                for gap in gaps {
+                    self.settle_gap(sequence, &gap, notes, tally);
+                }
+                if self.streams.remove(&sequence).is_some() {
+                    self.names.0.release(sequence);
+                    if self.streams.len() < self.streams.capacity() / 4 {
+                        self.streams.shrink_to_fit();
+                        let streams = &self.streams;
+                        self.waiting
+                            .retain(|Reverse((_, stream, _))| streams.contains_key(stream));
+                        self.waiting.shrink_to_fit();
+                    }
+                }
+            }
+        }
+    }
+
+    fn settle_gap(&mut self, sequence: u32, gap: &Gap, notes: &mut Vec<Note>, tally: &mut Tally) {
+        let Some(stream) = self.streams.get_mut(&sequence) else {
+            return;
+        };
+        let was_due = gap.above <= stream.due;
+        let is_narrow = gap.width() <= self.rules.max_width;
+        if was_due && is_narrow {
+            stream.narrow -= u128::from(gap.width());
+        }
+        let shown = self.rules.reconstruct && !stream.sparse && is_narrow;
+        let r#type = self.fixed_type.or(stream.types.most_frequent());
+        let name = self.names.0.name(sequence);
+        if !was_due {
+            self.note_gaps(&name, &[], &[*gap], notes, tally);
+        }
+        if !shown {
+            return;
+        }
+        let interval = self.interval(gap, r#type);
+        let guess = self.guess(&name, interval);
+        if !was_due {
+            tally.reconstructed += guess.count() as i64;
+            if self.wanted.guesses {
+                notes.push(Note::Guess(guess.clone(), 1));
+            }
+        }
+        notes.push(Note::Settled(guess));
+    }
+
+    /// Notes all that stands, as if it were new.
+    fn note_standing(&self, notes: &mut Vec<Note>) {
+        let mut tally = Tally::default();
+        for (&(number, _), gap) in &self.gaps {
+            let Some(stream) = self.streams.get(&number) else {
+                continue;
+            };
+            if gap.above > stream.due {
+                continue;
+            }
+            let name = self.names.0.name(number);
+            self.note_gaps(&name, &[], &[*gap], notes, &mut tally);
+            let shown = self.rules.reconstruct && !stream.sparse;
+            if shown && gap.width() <= self.rules.max_width {
+                let r#type = self.fixed_type.or(stream.types.most_frequent());
+                let interval = self.interval(gap, r#type);
+                notes.push(Note::Guess(self.guess(&name, interval), 1));
+            }
+        }
+        for (&number, stream) in &self.streams {
+            if stream.sparse {
+                notes.push(Note::Letter {
+                    reason: Reason::SequenceTooSparse,
+                    stream: self.names.0.name(number).to_string(),
+                    from: 0,
+                    to: 0,
+                    diff: 1,
+                });
+            }
+        }
+    }
+
+    /// What is known, to go on from in another run.
+    pub fn snapshot(&self) -> FillerBase {
+        let types = |stream: &Stream| {
+            let counts = stream.types.counts.iter();
+            counts
+                .map(|(r#type, count)| (self.names.1.name(*r#type).to_string(), *count))
+                .collect()
+        };
+        let mut streams: BTreeMap<u32, StreamBase> = self
+            .streams
+            .iter()
+            .map(|(&number, stream)| {
+                let base = StreamBase {
+                    types: types(stream),
+                    due: stream.due,
+                    narrow: stream.narrow,
+                    sparse: stream.sparse,
+                    ..StreamBase::default()
+                };
+                (number, base)
+            })
+            .collect();
+        for (&(number, _), gap) in &self.gaps {
+            if let Some(base) = streams.get_mut(&number) {
+                let tag = match self.rules.r#type {
+                    FillType::LowerNeighbour => self.names.1.name(gap.below_tag).to_string(),
+                    FillType::MostFrequent | FillType::Fixed(_) => String::new(),
+                };
+                base.gaps.push((*gap, tag));
+            }
+        }
+        for Reverse((time, number, id)) in &self.waiting {
+            if let Some(base) = streams.get_mut(number) {
+                base.waiting.push((*time, *id));
+            }
+        }
+        FillerBase {
+            streams: streams.into_iter().collect(),
+            watermark: self.watermark,
+        }
+    }
+
+    /// Takes up what was known; `number` gives the numbers of the streams that this worker has,
+    /// for those that they had.
+    pub fn restore(&mut self, base: FillerBase, number: impl Fn(u32) -> Option<u32>) {
+        self.watermark = self.watermark.max(base.watermark);
+        for (before, base) in base.streams {
+            let Some(now) = number(before) else { continue };
+            self.names.0.hold(now);
+            let mut types = TypeCounts::default();
+            for (name, count) in base.types {
+                types.add(self.names.1.number(&name), count, &self.names.1);
+            }
+            let stream = Stream {
+                types,
+                due: base.due,
+                narrow: base.narrow,
+                sparse: base.sparse,
+            };
+            self.streams.insert(now, stream);
+            for (mut gap, tag) in base.gaps {
+                if self.rules.r#type == FillType::LowerNeighbour {
+                    gap.below_tag = self.names.1.number(&tag);
+                }
+                self.gaps.insert((now, gap.above), gap);
+            }
+            let waiting = base.waiting.into_iter();
+            self.waiting
+                .extend(waiting.map(|(time, id)| Reverse((time, now, id))));
         }
     }
 

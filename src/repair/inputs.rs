@@ -40,6 +40,14 @@ pub fn resolve_inputs(source: &SourceSpec) -> Result<Vec<InputSpec>> {
     Ok(resolved)
 }
 
+/// What dead letters call an input.
+pub fn label_of(input: &InputSpec) -> String {
+    match input {
+        InputSpec::Path(path) => path.display().to_string(),
+        InputSpec::Stdin => "stdin".to_owned(),
+    }
+}
+
 /// The path itself, or the paths that it matches as a glob.
 fn expand(path: &Path) -> Result<Vec<PathBuf>> {
     let Some(pattern) = path.to_str().filter(|text| text.contains(['*', '?', '['])) else {

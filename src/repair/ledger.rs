@@ -20,6 +20,8 @@ use crate::time::Epoch;
 pub struct Style {
     /// Reconstructed events of `changes.jsonl`, where there is one.
     pub changes: Option<ReconstructedWriter>,
+    /// Reconstructed events of `clean.jsonl`.
+    pub clean: ReconstructedWriter,
     /// Whether streams are named by lists of fields.
     pub stream_is_list: bool,
 }
@@ -123,6 +125,16 @@ pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut 
                 // Closings come before openings.
                 let page = if *diff < 0 { &mut *head } else { &mut *tail };
                 write_gap(epoch, *diff, &name, (*from, *to), page.of(Sink::Gaps));
+            }
+            Note::Settled(guess) => {
+                let clean = tail.of(Sink::Clean);
+                for id in guess.from..=guess.to {
+                    style
+                        .clean
+                        .write(&guess.stream, id, &guess.r#type, guess.time, clean);
+                    clean.push(b'\n');
+                }
+                entry.tally.clean_reconstructed += guess.count();
             }
             Note::Final(guess) => entry.finals.push(guess.clone()),
             Note::Tally(tally) => {

@@ -7,20 +7,29 @@
 //! (records that wait for their verdicts), [`ledger`] (what runs across workers), [`lines`] (how it
 //! is written), [`commit`] (where it is written).
 //!
-//! Around it: [`mod@run`] (the worker loop), [`tally`] (what is counted, and held against each other),
+//! Across runs: [`resume`] (where a run begins), [`recall`] (epochs of earlier runs), [`base`] (what is
+//! known after an epoch),
+//! [`journaling`] (what is kept while it goes on).
+//!
+//! Around it: [`mod@run`] (workers, from start to report), `feed` (the worker loop), [`tally`] (what is counted, and held against each other),
 //! [`report`] (what a run says of itself).
 
+pub mod base;
 pub mod commit;
 pub mod desk;
+mod feed;
 pub mod fill;
 pub mod inputs;
+pub mod journaling;
 pub mod ledger;
 pub mod lines;
 pub mod names;
 pub mod outputs;
 pub mod reading;
+pub mod recall;
 pub mod renumber;
 pub mod report;
+pub mod resume;
 pub mod run;
 pub mod spec;
 pub mod tally;
@@ -31,6 +40,7 @@ use std::path::PathBuf;
 use crate::time::EventTime;
 
 pub use report::Report;
+pub use resume::JournalOptions;
 pub use run::{run, run_steps};
 pub use spec::Dataflow;
 
@@ -49,6 +59,10 @@ pub struct RunOptions {
     pub epoch_ms: Option<u64>,
     /// Whether to draw a progress bar on a terminal.
     pub progress: bool,
+    /// The journal, where one is kept.
+    pub journal: Option<JournalOptions>,
+    /// Takes what a person should know while the run goes on, a line at a time.
+    pub notice: Option<fn(&str)>,
 }
 
 /// The processes of a run on several.

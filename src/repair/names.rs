@@ -3,9 +3,14 @@
 //! A row of the dataflow is small because it names its stream and type by number. Numbers depend on
 //! which worker came first, so nothing that is published may depend on them: results are put in
 //! order by name. Between processes [`renumber`](super::renumber) brings them to one numbering.
+//!
+//! Where streams are forgotten, a number that nobody holds is given to another name. Whoever keeps
+//! a number beyond the epochs that are under way holds it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+
+use crate::time::Epoch;
 
 /// The names that a process has numbered; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -16,21 +21,72 @@ pub struct Names {
 #[derive(Debug, Default)]
 struct Table {
     numbers: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
-    names: Vec<Arc<str>>,
+    names: Vec<Named>,
+    /// Numbers that name nothing.
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Named {
+    name: Arc<str>,
+    holders: u32,
+    /// The number that is found by the name, where this is a further one.
+    first: Option<u32>,
 }
 
 impl Names {
     /// The number of `name`, a new one if it has none.
     pub fn number(&self, name: &str) -> u32 {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&number) = table.numbers.get(name) {
-            return number;
-        }
-        let number = table.names.len() as u32;
-        let name: Arc<str> = name.into();
-        table.names.push(Arc::clone(&name));
-        table.numbers.insert(name, number);
+        self.write().number(name)
+    }
+
+    /// The number of `name`, held.
+    pub fn number_held(&self, name: &str) -> u32 {
+        let mut table = self.write();
+        let number = table.number(name);
+        table.names[number as usize].holders += 1;
         number
+    }
+
+    /// A further number for the name of `number`, which is held as long as this one is.
+    pub fn further(&self, number: u32) -> u32 {
+        let mut table = self.write();
+        let named = &mut table.names[number as usize];
+        let name = Arc::clone(&named.name);
+        let first = named.first.unwrap_or(number);
+        table.names[first as usize].holders += 1;
+        table.add(Named {
+            name,
+            holders: 0,
+            first: Some(first),
+        })
+    }
+
+    /// Holds `number`, which then names what it names until it is released.
+    pub fn hold(&self, number: u32) {
+        self.write().names[number as usize].holders += 1;
+    }
+
+    /// Releases `number`, which was held.
+    pub fn release(&self, number: u32) {
+        let mut table = self.write();
+        let mut released = Some(number);
+        while let Some(number) = released {
+            let named = &mut table.names[number as usize];
+            named.holders -= 1;
+            if named.holders > 0 {
+                return;
+            }
+            released = named.first;
+            let name = std::mem::replace(&mut named.name, Arc::from(""));
+            if released.is_none() {
+                table.numbers.remove(&name);
+            }
+            table.free.push(number);
+        }
+        if table.numbers.len() < table.numbers.capacity() / 4 {
+            table.numbers.shrink_to_fit();
+        }
     }
 
     /// The name with this number.
@@ -39,7 +95,40 @@ impl Names {
     /// Where no name was given the number.
     pub fn name(&self, number: u32) -> Arc<str> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&table.names[number as usize])
+        Arc::clone(&table.names[number as usize].name)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(&number) = self.numbers.get(name) {
+            return number;
+        }
+        let name: Arc<str> = name.into();
+        let number = self.add(Named {
+            name: Arc::clone(&name),
+            holders: 0,
+            first: None,
+        });
+        self.numbers.insert(name, number);
+        number
+    }
+
+    fn add(&mut self, named: Named) -> u32 {
+        match self.free.pop() {
+            Some(number) => {
+                self.names[number as usize] = named;
+                number
+            }
+            None => {
+                self.names.push(named);
+                self.names.len() as u32 - 1
+            }
+        }
     }
 }
 
@@ -47,10 +136,19 @@ impl Names {
 #[derive(Debug)]
 pub struct LocalNames {
     shared: Names,
-    known: HashMap<Box<str>, u32, foldhash::fast::RandomState>,
+    /// The number of each name, and the epoch in which it was last asked for.
+    known: HashMap<Box<str>, (u32, Epoch), foldhash::fast::RandomState>,
     /// Names that this worker met since they were last taken.
     fresh: Vec<(u32, Box<str>)>,
+    epoch: Epoch,
+    /// How many names there may be before those that are no longer used are let go.
+    most: usize,
 }
+
+/// Fewer names than this are always kept.
+const FEW_NAMES: usize = 4096;
+/// A name that was not used for this many epochs is let go.
+const IDLE_EPOCHS: u64 = 64;
 
 impl LocalNames {
     /// A view of `shared`.
@@ -59,22 +157,27 @@ impl LocalNames {
             shared,
             known: HashMap::default(),
             fresh: Vec::new(),
+            epoch: 0,
+            most: FEW_NAMES,
         }
     }
 
     /// The number of `name`.
     #[inline]
     pub fn number(&mut self, name: &str) -> u32 {
-        match self.known.get(name) {
-            Some(&number) => number,
+        match self.known.get_mut(name) {
+            Some((number, used)) => {
+                *used = self.epoch;
+                *number
+            }
             None => self.meet(name),
         }
     }
 
     #[cold]
     fn meet(&mut self, name: &str) -> u32 {
-        let number = self.shared.number(name);
-        self.known.insert(name.into(), number);
+        let number = self.shared.number_held(name);
+        self.known.insert(name.into(), (number, self.epoch));
         self.fresh.push((number, name.into()));
         number
     }
@@ -82,5 +185,43 @@ impl LocalNames {
     /// The names met since the last call, with their numbers.
     pub fn take_fresh(&mut self) -> Vec<(u32, Box<str>)> {
         std::mem::take(&mut self.fresh)
+    }
+
+    /// Begins `epoch`, and lets go of names that were not used for long; all epochs before
+    /// `under_way` are committed.
+    pub fn begin(&mut self, epoch: Epoch, under_way: Epoch) {
+        self.epoch = epoch;
+        if self.known.len() <= self.most {
+            return;
+        }
+        let before = epoch.saturating_sub(IDLE_EPOCHS).min(under_way);
+        self.known.retain(|_, (number, used)| {
+            let stays = *used >= before;
+            if !stays {
+                self.shared.release(*number);
+            }
+            stays
+        });
+        self.most = (2 * self.known.len()).max(FEW_NAMES);
+        self.known.shrink_to(self.most);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_given_again_when_nobody_holds_it() {
+        let names = Names::default();
+        let a = names.number_held("a");
+        let again = names.further(a);
+        names.hold(again);
+        names.release(a);
+        assert_eq!(&*names.name(again), "a");
+        assert_eq!(names.number("a"), a, "a further number holds the first");
+        names.release(again);
+        let (b, c) = (names.number("b"), names.number("c"));
+        assert!([a, again].contains(&b) && [a, again].contains(&c) && b != c);
     }
 }

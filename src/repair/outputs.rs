@@ -9,7 +9,8 @@ use super::spec::{Dataflow, InputSpec, SinkKind};
 use crate::io::output::Output;
 use crate::{Error, Result};
 
-/// Creates the output folder and opens the outputs in it, by number of sink.
+/// Creates the output folder and opens the outputs in it, by number of sink; of each, the first
+/// `lengths` bytes stay.
 ///
 /// # Errors
 /// `Usage` where the folder or a file in it cannot serve, `Unavailable` where writing fails.
@@ -17,6 +18,7 @@ pub fn open_outputs(
     dataflow: &Dataflow,
     options: &RunOptions,
     inputs: &[InputSpec],
+    lengths: [u64; 4],
 ) -> Result<[Vec<Output>; 4]> {
     let out = &options.out;
     let fresh = options
@@ -50,7 +52,7 @@ pub fn open_outputs(
         let to_file = kind(sink) == Some(SinkKind::Jsonl) || sink == Sink::Dead;
         let outputs = &mut outputs[sink as usize];
         if to_file {
-            let output = Output::file(&path, fresh)?;
+            let output = Output::file(&path, fresh.then_some(lengths[sink as usize]))?;
             if options.cluster.is_some() && !output.is_regular_file() {
                 let message = format!("several processes cannot write to \"{}\"", path.display());
                 return Err(Error::usage(message).with_hint("it is not a regular file"));
@@ -60,7 +62,7 @@ pub fn open_outputs(
             remove(&path)?;
         }
         if kind(sink) == Some(SinkKind::Stdout) {
-            outputs.push(Output::stdout());
+            outputs.push(Output::stdout(lengths[sink as usize]));
         }
     }
     if fresh {

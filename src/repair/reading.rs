@@ -12,6 +12,7 @@ use super::wiring::CopyUpdate;
 use crate::event::{Decoder, DedupKey, Fault, Reason};
 use crate::io::part::Part;
 use crate::operators::dedup::Copied;
+use crate::operators::retained::Row;
 use crate::operators::sightings::Sighting;
 use crate::operators::{Position, Print};
 
@@ -22,6 +23,8 @@ pub struct Rows {
     pub sightings: Vec<Sighting<u32>>,
     /// Every well-formed event under its dedup key, where [`Sighting`]s do not tell copies.
     pub copies: Vec<CopyUpdate>,
+    /// Every well-formed event, in place of both, where there is a horizon.
+    pub retained: Vec<Row>,
     /// Events by stream and type.
     pub types: Vec<TypeCount>,
     /// Event times by input, in order, where the watermark matters.
@@ -64,8 +67,10 @@ pub struct Needs {
     pub types: bool,
     /// Missing ids take their lower neighbour's type.
     pub tags: bool,
-    /// Missing ids wait for the watermark.
+    /// Missing ids wait for the watermark, or there is a horizon.
     pub times: bool,
+    /// Events are forgotten.
+    pub horizon: bool,
 }
 
 impl Needs {
@@ -76,7 +81,8 @@ impl Needs {
             copies: !(by_id_and_time && dataflow.keep == Keep::First),
             types: dataflow.gaps.r#type == FillType::MostFrequent,
             tags: dataflow.gaps.r#type == FillType::LowerNeighbour,
-            times: dataflow.gaps.grace_us > 0,
+            times: dataflow.gaps.grace_us > 0 || dataflow.horizon.is_some(),
+            horizon: dataflow.horizon.is_some(),
         }
     }
 }
@@ -141,11 +147,11 @@ impl Reading {
             let mut tag = 0;
             if self.needs.types || self.needs.tags {
                 tag = self.types.number(event.r#type);
-                if self.needs.types {
+                if self.needs.types && !self.needs.horizon {
                     *self.counts.entry((stream, tag)).or_default() += 1;
                 }
             }
-            if self.needs.copies {
+            if self.needs.copies && !self.needs.horizon {
                 let position = Position {
                     epoch: part.epoch,
                     reader,
@@ -177,7 +183,7 @@ impl Reading {
                     times.push(time);
                 }
             }
-            rows.sightings.push(Sighting {
+            let seen = Sighting {
                 stream,
                 tag,
                 id,
@@ -185,7 +191,13 @@ impl Reading {
                 print,
                 reader,
                 index,
-            });
+            };
+            if self.needs.horizon {
+                let key = event.key.to_vec();
+                rows.retained.push(Row { seen, key });
+            } else {
+                rows.sightings.push(seen);
+            }
         }
         let counts = self.counts.drain();
         let counts = counts.map(|((stream, r#type), count)| TypeCount {

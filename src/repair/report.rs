@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Reason;
+use crate::time::EventTime;
 
 /// The numbers of `report.json`, and an example of each reason for the person who reads.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +40,13 @@ pub struct Report {
     pub examples: BTreeMap<Reason, Example>,
     /// Whether the run was stopped before its input ended.
     pub stopped: bool,
+    /// What came out of the journal of an earlier run.
+    pub recovered: Option<Recovery>,
+    /// Lines, as `input:line`, that wait for their ends.
+    pub waiting_lines: Vec<String>,
+    /// Nothing that happened before this time, in microseconds since 1970, changes any more: the
+    /// watermark less the horizon.
+    pub final_until: Option<i64>,
 }
 
 /// A dead letter shown to a person.
@@ -50,6 +58,17 @@ pub struct Example {
     pub detail: String,
     /// The beginning of the record, one line, at most 120 characters.
     pub excerpt: String,
+}
+
+/// What came out of the journal of an earlier run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Recovery {
+    /// Records.
+    pub records: u64,
+    /// Epochs.
+    pub epochs: u64,
+    /// Wall time until all of them were in place.
+    pub elapsed_s: f64,
 }
 
 impl Report {
@@ -73,6 +92,8 @@ impl Report {
             retractions: self.retractions,
             epochs: self.epochs,
             workers: self.workers,
+            recovered: self.recovered.as_ref(),
+            final_until_us: self.final_until,
             elapsed_s: round(self.elapsed_s, 1e6),
             events_per_s: round(self.events_per_s(), 10.0),
         };
@@ -88,10 +109,17 @@ impl Report {
             .sum()
     }
 
-    /// Records read in a second of wall time; 0 where no time passed.
+    /// Records that came out of no journal.
+    fn read_now(&self) -> u64 {
+        let before = self.recovered.as_ref().map_or(0, |before| before.records);
+        self.read.saturating_sub(before)
+    }
+
+    /// Records read in a second of wall time; 0 where no time passed. Those of earlier runs do not
+    /// count.
     pub fn events_per_s(&self) -> f64 {
         if self.elapsed_s > 0.0 {
-            self.read as f64 / self.elapsed_s
+            self.read_now() as f64 / self.elapsed_s
         } else {
             0.0
         }
@@ -172,10 +200,17 @@ impl fmt::Display for Report {
         }
         self.write_examples(f)?;
         writeln!(f)?;
+        if let Some(time) = self.final_until {
+            writeln!(f, "what happened before {} is final", EventTime(time))?;
+        }
+        for line in &self.waiting_lines {
+            let place = printable(line);
+            writeln!(f, "{place} has no line end yet: it waits for it, or for --final")?;
+        }
         writeln!(
             f,
             "{} in {}: {} a second ({}, {})",
-            counted(self.read.into(), "record"),
+            counted(self.read_now().into(), "record"),
             elapsed(self.elapsed_s),
             group_digits(self.events_per_s().round() as u128),
             counted(self.workers.into(), "worker"),
@@ -312,6 +347,10 @@ struct Json<'a> {
     retractions: u64,
     epochs: u64,
     workers: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered: Option<&'a Recovery>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    final_until_us: Option<i64>,
     elapsed_s: f64,
     events_per_s: f64,
 }

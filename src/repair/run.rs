@@ -10,53 +10,77 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::commit::Office;
+use super::base::Bases;
+use super::commit::{Begun, Office};
 use super::desk::{self, Desk};
+use super::feed::Feeder;
 use super::inputs::resolve_inputs;
+use super::journaling::Journaling;
 use super::ledger;
 use super::lines::{Sink, Sources};
 use super::names::{LocalNames, Names};
 use super::outputs::open_outputs;
-use super::reading::{Reading, Rows};
-use super::renumber::Fresh;
+use super::reading::{Needs, Reading};
 use super::report::Report;
+use super::resume::{InputPlan, Resumption};
 use super::spec::{Dataflow, InputSpec, Keep, SinkKind};
 use super::tally::Tally;
-use super::wiring::{self, Inputs, Plan, Tick, Times};
+use super::wiring::{self, Plan};
 use super::{Cluster, Outputs, RunOptions, Step};
 use crate::event::write::ReconstructedWriter;
-use crate::io::cutter::{EpochLimits, NextInput};
-use crate::io::input::Input;
+use crate::io::cutter::{EpochLimits, Keeping};
 use crate::io::output::Output;
-use crate::io::part::Part;
-use crate::io::shared_cutter::{Poll, SharedCutter};
+use crate::io::shared_cutter::SharedCutter;
 use crate::runtime::clock::{self, Moment};
 use crate::runtime::cluster;
 use crate::runtime::halt::Halt;
-use crate::time::Epoch;
 use crate::{Error, Result};
 
-/// Epochs that may be under way at once, however small.
-const MOST_IN_FLIGHT: u64 = 256;
-/// Epochs that may be under way at once, however large.
-const LEAST_IN_FLIGHT: u64 = 3;
-/// Between those, records that may be under way.
-const RECORDS_IN_FLIGHT: usize = 64 << 10;
-/// How long a worker with nothing to do waits before it looks for input again.
-const IDLE: Duration = Duration::from_millis(1);
 /// Inputs shorter than this need no progress bar.
 const LONG_INPUT_BYTES: u64 = 64 << 20;
 
 /// Runs `dataflow` over its source until it ends, and writes its sinks.
 ///
 /// # Errors
-/// `Usage` where the inputs or options are wrong, `Unavailable` where reading or writing failed.
+/// `Usage` where the inputs or options are wrong, `Unavailable` where reading or writing failed;
+/// with a journal also `Fenced` where another run has it, `Corrupt` where it is damaged.
 pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
     let inputs = resolve_inputs(&dataflow.source)?;
     check_cluster(dataflow, options, &inputs)?;
-    let outputs = open_outputs(dataflow, options, &inputs)?;
+    let resumption = match &options.journal {
+        None => None,
+        Some(journal) => Some(Resumption::open(dataflow, journal)?),
+    };
+    let begun = match &resumption {
+        None => Begun::default(),
+        Some(resumption) => resumption.begin(dataflow, options)?,
+    };
+    let outputs = open_outputs(dataflow, options, &inputs, begun.lengths)?;
     let read_bytes = Arc::new(AtomicU64::new(0));
-    let labels = inputs.iter().map(label_of).collect();
+    let stdin_from_start = options
+        .journal
+        .as_ref()
+        .is_some_and(|journal| journal.stdin_from_start);
+    let plan = match &resumption {
+        None => InputPlan::fresh(&inputs),
+        Some(resumption) => {
+            InputPlan::resume(&inputs, &resumption.recovered, stdin_from_start)?
+        }
+    };
+    let labels = plan.labels.clone();
+    let mut journaling = None;
+    let mut keeping = None;
+    if let (Some(resumption), Some(journal)) = (&resumption, &options.journal) {
+        resumption.keep_inputs(&plan);
+        let kept = resumption.journaling(&outputs, options);
+        let together = !Needs::of(dataflow).times && dataflow.horizon.is_none();
+        keeping = Some(Keeping {
+            keeper: kept.keeper(resumption.recall(&begun, together, &read_bytes), dataflow),
+            next_epoch: resumption.recovered.next_epoch,
+            waits_for_line_ends: !journal.is_final,
+        });
+        journaling = Some(kept);
+    }
     let limits = EpochLimits {
         events: options.epoch_events,
         age: options
@@ -69,17 +93,19 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
     if options.cluster.is_none() {
         halt.on_signals()?;
     }
-    let bar = progress_bar(&inputs, options);
+    let recovered_bytes = resumption.as_ref().map_or(0, Resumption::frame_bytes);
+    let bar = progress_bar(&inputs, recovered_bytes, options);
     let processes = options
         .cluster
         .as_ref()
         .map_or(1, |cluster| cluster.addresses.len());
     let workers = (options.workers, processes * options.workers);
-    let next = open_in_turn(inputs, Arc::clone(&read_bytes));
-    let cutter = SharedCutter::new(next, limits, dataflow.event.max_record_bytes, workers);
+    let next = plan.open_in_turn(stdin_from_start, Arc::clone(&read_bytes));
+    let most = dataflow.event.max_record_bytes;
+    let cutter = SharedCutter::new(next, limits, most, workers, keeping);
     let job = Job {
         dataflow: dataflow.clone(),
-        cutter,
+        cutter: cutter.clone(),
         labels,
         outputs,
         attic: options.out.clone(),
@@ -88,8 +114,12 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
         cluster: options.cluster.clone(),
         steps: Vec::new(),
         progress: bar.map(|bar| (bar, read_bytes)),
+        begun,
+        journaling,
+        survey: false,
     };
-    let report = job.execute()?;
+    let mut report = job.execute()?;
+    report.waiting_lines = cutter.waiting_lines();
     if options
         .cluster
         .as_ref()
@@ -141,6 +171,9 @@ pub fn run_steps(dataflow: &Dataflow, steps: Vec<Step>, workers: usize) -> Resul
         cluster: None,
         steps: watermarks,
         progress: None,
+        begun: Begun::default(),
+        journaling: None,
+        survey: false,
     };
     job.execute()?;
     let [_, changes, dead, gaps] = pages.map(|page| page.take());
@@ -164,6 +197,12 @@ struct Job {
     /// The watermark that is set at each epoch, where a script sets some.
     steps: Vec<Option<i64>>,
     progress: Option<(ProgressBar, Arc<AtomicU64>)>,
+    /// What the outputs hold when the run begins.
+    begun: Begun,
+    /// Where epochs are kept, if they are.
+    journaling: Option<Journaling>,
+    /// Whether what stands after the last epoch is asked for, not what changes.
+    survey: bool,
 }
 
 /// What a worker comes back with.
@@ -172,6 +211,7 @@ struct Done {
     totals: Tally,
     epochs: u64,
     ended: bool,
+    final_until: Option<i64>,
 }
 
 impl Job {
@@ -221,8 +261,13 @@ impl Job {
             return Err(error);
         }
         let first = done.into_iter().next().unwrap_or_default();
-        let elapsed_s = begun.elapsed().as_secs_f64();
-        Ok(report(first, workers_in_all, elapsed_s))
+        let mut report = report(first, workers_in_all);
+        if let Some(journaling) = &job.journaling {
+            journaling.finish()?;
+            report.recovered = journaling.recovery();
+        }
+        report.elapsed_s = begun.elapsed().as_secs_f64();
+        Ok(report)
     }
 
     /// The life of one worker.
@@ -238,10 +283,29 @@ impl Job {
             streamed,
             changelog: changelog.is_some(),
         };
+        let clustered = self.cluster.is_some();
+        // Between processes every worker keeps the numbering that all share.
+        let shared = if clustered {
+            Default::default()
+        } else {
+            (streams.clone(), types.clone())
+        };
+        let bases = Rc::new(Bases::new(
+            (index as u32, peers),
+            shared.clone(),
+            self.begun.base.clone(),
+        ));
+        let mut desk = Desk::new(style, self.attic.clone());
+        if self.survey {
+            desk = desk.with_fates();
+        }
+        if let Err(error) = bases.restore_desk(&mut desk) {
+            self.halt.fail(error);
+        }
         let office = Rc::new(Office {
             worker: index as u32,
             workers: peers,
-            desk: Desk::new(style, self.attic.clone()).into(),
+            desk: desk.into(),
             pages: Default::default(),
             finals: Default::default(),
             final_writer: ReconstructedWriter::new(event, self.dataflow.sinks.clean.annotate),
@@ -251,18 +315,21 @@ impl Job {
             cutter: self.cutter.clone(),
             halt: self.halt.clone(),
             totals: Default::default(),
+            epochs: Default::default(),
+            begun: self.begun.clone(),
+            marks: Default::default(),
+            bases: Rc::clone(&bases),
+            survey: self.survey.then(Default::default),
         });
-        let clustered = self.cluster.is_some();
-        // Between processes every worker keeps the numbering that all share.
-        let shared = if clustered {
-            Default::default()
-        } else {
-            (streams.clone(), types.clone())
-        };
+        if let Some(mark) = bases.mark().filter(|_| index == 0) {
+            office.totals.replace(mark.totals.clone());
+            office.epochs.set(mark.epochs);
+        }
         let plan = Plan {
             dataflow: self.dataflow.clone(),
             ledger: ledger::Style {
                 changes: changelog.map(|sink| ReconstructedWriter::new(event, sink.annotate)),
+                clean: ReconstructedWriter::new(event, self.dataflow.sinks.clean.annotate),
                 stream_is_list: event.stream_is_list,
             },
             streams: shared.0,
@@ -276,22 +343,40 @@ impl Job {
             LocalNames::new(types),
             clustered,
         );
-        let feeder = Feeder {
+        let each_round = || {
+            self.leave_if_failed();
+            if let Some((bar, read_bytes)) = &self.progress
+                && index == 0
+            {
+                bar.set_position(read_bytes.load(Ordering::Relaxed));
+            }
+        };
+        let mut feeder = Feeder {
             index,
             peers,
             clustered,
             inputs,
             reading,
             office: Rc::clone(&office),
+            steps: &self.steps,
+            journaling: self.journaling.as_ref(),
+            forgets: self.dataflow.horizon.is_some(),
+            survey: self.survey,
+            each_round: &each_round,
         };
-        let mut done = self.feed(worker, feeder);
+        let ended = feeder.run(worker);
+        drop(feeder);
         self.leave_if_failed();
         while worker.has_dataflows() {
             worker.step_or_park(None);
             self.leave_if_failed();
         }
-        done.totals = office.totals.take();
-        done
+        Done {
+            totals: office.totals.take(),
+            epochs: office.epochs.get(),
+            ended,
+            final_until: None,
+        }
     }
 
     /// The other processes cannot go on without a process that fails.
@@ -302,126 +387,10 @@ impl Job {
             cluster::leave(&error);
         }
     }
-
-    /// Poll, advance, step, commit: until the input ends.
-    fn feed(&self, worker: &mut timely::worker::Worker, mut feeder: Feeder) -> Done {
-        let mut done = Done::default();
-        let mut epoch: Epoch = 0;
-        let mut committed: Epoch = 0;
-        let mut under_way: BTreeMap<Epoch, usize> = BTreeMap::new();
-        while !self.halt.has_failed() {
-            if self.halt.was_asked() {
-                self.cutter.stop();
-            }
-            while committed < epoch && !feeder.inputs.done.less_equal(&committed) {
-                under_way.remove(&committed);
-                committed += 1;
-            }
-            let records: usize = under_way.values().sum();
-            let in_flight = epoch - committed;
-            let full = in_flight >= MOST_IN_FLIGHT
-                || in_flight >= LEAST_IN_FLIGHT && records >= RECORDS_IN_FLIGHT;
-            if full {
-                worker.step_or_park(Some(IDLE));
-                continue;
-            }
-            match self.cutter.take(feeder.index, epoch, in_flight == 0) {
-                Err(error) => self.halt.fail(error),
-                Ok(Poll::End) => break,
-                Ok(Poll::Pending) => {
-                    worker.step_or_park(Some(IDLE));
-                }
-                Ok(Poll::Part(part)) => {
-                    under_way.insert(epoch, part.epoch_records);
-                    done.epochs += u64::from(part.epoch_records > 0);
-                    done.ended = part.last;
-                    let watermark = self.steps.get(epoch as usize).copied().flatten();
-                    feeder.feed(part, watermark);
-                    epoch += 1;
-                    if done.ended {
-                        break;
-                    }
-                    worker.step();
-                }
-            }
-            if let Some((bar, read_bytes)) = &self.progress
-                && feeder.index == 0
-            {
-                bar.set_position(read_bytes.load(Ordering::Relaxed));
-            }
-        }
-        done
-    }
-}
-
-/// What one worker puts into the dataflow.
-struct Feeder {
-    index: usize,
-    peers: u32,
-    /// Whether there are other processes.
-    clustered: bool,
-    inputs: Inputs,
-    reading: Reading,
-    office: Rc<Office>,
-}
-
-impl Feeder {
-    /// Decodes a part, and feeds its rows.
-    fn feed(&mut self, part: Part, watermark: Option<i64>) {
-        let epoch = part.epoch;
-        let reader = self.index as u32;
-        let mut rows = Rows::default();
-        let findings = self.reading.read(&part, reader, &mut rows);
-        let inputs = &mut self.inputs;
-        let names = [
-            (false, &mut self.reading.streams),
-            (true, &mut self.reading.types),
-        ];
-        for (is_type, names) in names {
-            for (number, name) in names.take_fresh() {
-                if self.clustered {
-                    let name = name.into_string();
-                    let fresh = Fresh {
-                        from: reader,
-                        to: 0,
-                        is_type,
-                        number,
-                        name,
-                    };
-                    let told = (0..self.peers).map(|to| Fresh {
-                        to,
-                        ..fresh.clone()
-                    });
-                    told.for_each(|fresh| inputs.names.send(fresh));
-                }
-            }
-        }
-        inputs.rows.send_batch(&mut rows.sightings);
-        inputs.copies.send_batch(&mut rows.copies);
-        inputs.types.send_batch(&mut rows.types);
-        if !rows.times.is_empty() || !part.ended.is_empty() {
-            let ended = if part.worker == 0 {
-                part.ended.clone()
-            } else {
-                Vec::new()
-            };
-            inputs.times.send(Times {
-                reader,
-                times: rows.times,
-                ended,
-            });
-        }
-        inputs.ticks.send(Tick {
-            last: part.last,
-            watermark,
-        });
-        self.office.desk.borrow_mut().lay_down(part, findings);
-        inputs.advance_to(epoch + 1);
-    }
 }
 
 /// The report of a run, from what its first worker knows.
-fn report(done: Done, workers: usize, elapsed_s: f64) -> Report {
+fn report(done: Done, workers: usize) -> Report {
     let totals = done.totals;
     let dead: BTreeMap<_, _> = totals
         .dead
@@ -447,8 +416,9 @@ fn report(done: Done, workers: usize, elapsed_s: f64) -> Report {
         retractions: totals.retractions,
         epochs: done.epochs,
         workers: workers as u64,
-        elapsed_s,
         stopped: !done.ended,
+        final_until: done.final_until,
+        ..Report::default()
     }
 }
 
@@ -456,6 +426,10 @@ fn report(done: Done, workers: usize, elapsed_s: f64) -> Report {
 fn check_cluster(dataflow: &Dataflow, options: &RunOptions, inputs: &[InputSpec]) -> Result<()> {
     if options.cluster.is_none() {
         return Ok(());
+    }
+    if options.journal.is_some() {
+        return Err(Error::usage("several processes cannot keep one journal")
+            .with_hint("run one process with as many workers as there are cores (-w)"));
     }
     let refuse = |what: &str, hint: &str| Err(Error::usage(what).with_hint(hint));
     if inputs.contains(&InputSpec::Stdin) {
@@ -476,30 +450,17 @@ fn check_cluster(dataflow: &Dataflow, options: &RunOptions, inputs: &[InputSpec]
     Ok(())
 }
 
-fn label_of(input: &InputSpec) -> String {
-    match input {
-        InputSpec::Path(path) => path.display().to_string(),
-        InputSpec::Stdin => "stdin".to_owned(),
-    }
-}
-
-fn open_in_turn(inputs: Vec<InputSpec>, read_bytes: Arc<AtomicU64>) -> NextInput {
-    let mut rest = inputs.into_iter();
-    Box::new(move || {
-        rest.next().map(|input| match input {
-            InputSpec::Path(path) => Input::open(&path, Arc::clone(&read_bytes)),
-            InputSpec::Stdin => Ok(Input::stdin()),
-        })
-    })
-}
-
 /// A bar for inputs that take a while, where somebody is looking.
-fn progress_bar(inputs: &[InputSpec], options: &RunOptions) -> Option<ProgressBar> {
+fn progress_bar(
+    inputs: &[InputSpec],
+    recovered_bytes: u64,
+    options: &RunOptions,
+) -> Option<ProgressBar> {
     let sizes = inputs.iter().map(|input| match input {
         InputSpec::Path(path) => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
         InputSpec::Stdin => 0,
     });
-    let bytes: u64 = sizes.sum();
+    let bytes: u64 = sizes.sum::<u64>() + recovered_bytes;
     if !options.progress || bytes < LONG_INPUT_BYTES {
         return None;
     }

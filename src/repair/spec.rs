@@ -21,8 +21,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::EventSpec;
 pub use crate::operators::dedup::Keep;
+pub use crate::operators::retained::OnReset;
 use crate::{Error, Result};
 
 /// The largest dataflow file that is read: one that is larger is somebody's data.
@@ -39,6 +42,8 @@ pub struct Dataflow {
     pub event: EventSpec,
     /// Which copy takes the seat.
     pub keep: Keep,
+    /// What is forgotten; `None` remembers everything for ever.
+    pub horizon: Option<HorizonSpec>,
     /// What is done about missing ids.
     pub gaps: GapsSpec,
     /// How the watermark is derived.
@@ -47,6 +52,21 @@ pub struct Dataflow {
     pub dead_share: Option<f64>,
     /// Where the results go.
     pub sinks: Sinks,
+    /// How a journal is kept, where there is one.
+    pub journal: JournalSpec,
+    /// What it was read from.
+    pub text: FileText,
+}
+
+/// The text that a [`Dataflow`] was read from: enough to read it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileText {
+    /// The dataflow file.
+    pub text: String,
+    /// Its path.
+    pub origin: PathBuf,
+    /// Keys and values that replace the file's.
+    pub overrides: Vec<(String, String)>,
 }
 
 impl Dataflow {
@@ -82,7 +102,42 @@ impl Dataflow {
         overrides: &[(String, String)],
     ) -> Result<Dataflow> {
         let tree = document::parse(text, origin, overrides)?;
-        read::dataflow(&tree, origin)
+        let mut dataflow = read::dataflow(&tree, origin)?;
+        dataflow.text = FileText {
+            text: text.to_owned(),
+            origin: origin.to_owned(),
+            overrides: overrides.to_owned(),
+        };
+        Ok(dataflow)
+    }
+
+    /// What a journal of this dataflow is bound to, a line each: which events are copies, and what
+    /// an event is at all.
+    pub fn fixed_text(&self) -> String {
+        let event = &self.event;
+        let mut lines = vec![
+            format!("event.stream = {:?}", event.stream),
+            format!("event.stream is a list = {}", event.stream_is_list),
+            format!("event.id = {:?}", event.id),
+            format!("event.id_text = {}", event.id_text),
+            format!("event.type = {:?}", event.r#type),
+            format!("event.timestamp = {:?}", event.timestamp),
+            format!("event.timestamp_format = {:?}", event.timestamp_format),
+            format!("event.valid = {:?}", event.valid),
+            format!("event.max_record = {}", event.max_record_bytes),
+            format!("dedup.key = {:?}", event.key),
+        ];
+        for line in &mut lines {
+            line.push('\n');
+        }
+        lines.concat()
+    }
+
+    /// Whether `other` publishes the same of the same records, into the same sinks.
+    pub fn has_rules_of(&self, other: &Dataflow) -> bool {
+        (self.keep, &self.horizon, &self.gaps, &self.watermark, &self.sinks, &self.event)
+            == (other.keep, &other.horizon, &other.gaps, &other.watermark, &other.sinks, &other.event)
+            && self.source.name == other.source.name
     }
 }
 
@@ -147,6 +202,37 @@ pub enum FillType {
     Fixed(String),
 }
 
+/// What is forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HorizonSpec {
+    /// How far behind the watermark, in microseconds, a stream may still change.
+    pub horizon_us: i64,
+    /// How far, in microseconds, the watermark must move for a stream that is silent to be
+    /// forgotten whole.
+    pub stream_ttl_us: i64,
+    /// What a record means whose id was forgotten while its time is not.
+    pub on_reset: OnReset,
+}
+
+/// How a journal is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalSpec {
+    /// A segment is closed when it is about this long.
+    pub segment_bytes: u64,
+    /// How far behind the watermark, in microseconds, history is kept that recovery does not
+    /// need; `None` keeps all of it.
+    pub retain_us: Option<i64>,
+}
+
+impl Default for JournalSpec {
+    fn default() -> Self {
+        JournalSpec {
+            segment_bytes: 64 << 20,
+            retain_us: None,
+        }
+    }
+}
+
 /// What is done about missing ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GapsSpec {
@@ -186,6 +272,11 @@ pub struct Sinks {
 }
 
 impl Sinks {
+    /// Which of them there are, by number; dead letters always.
+    pub fn are_there(&self) -> [bool; 4] {
+        [true, self.changes.is_some(), true, self.gaps.is_some()]
+    }
+
     /// Whether one of them writes to standard output.
     pub fn uses_stdout(&self) -> bool {
         let sinks = [Some(self.clean), self.changes, Some(self.dead), self.gaps];

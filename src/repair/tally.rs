@@ -86,6 +86,30 @@ impl Tally {
         }
     }
 
+    /// Goes on from what an earlier run has counted, which read the same records; what depends on
+    /// how they were cut into epochs is taken from it.
+    ///
+    /// # Errors
+    /// `Internal` where the two do not agree on what does not.
+    pub fn recover(&mut self, before: &Tally) -> Result<()> {
+        let standing = |tally: &Tally| {
+            let dead = tally.dead.iter().filter(|(_, count)| **count != 0);
+            let dead: Vec<_> = dead.map(|(reason, count)| (*reason, *count)).collect();
+            let gaps = (tally.gaps_open, tally.gaps_missing, tally.reconstructed);
+            (tally.read, tally.seats, dead, gaps)
+        };
+        if standing(self) != standing(before) {
+            return Err(Error::internal(format!(
+                "the journal gives another answer than it gave when it was written: {:?} is not {:?}",
+                standing(self),
+                standing(before)
+            ))
+            .with_hint("was it written by another version of amend?"));
+        }
+        *self = before.clone();
+        Ok(())
+    }
+
     /// Counts a dead letter that is written (1) or withdrawn (-1).
     pub fn letter(&mut self, reason: Reason, diff: i64) {
         *self.dead.entry(reason).or_default() += diff;

@@ -23,7 +23,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{Operator, OutputBuilder};
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::operators::vec::Map;
-use timely::dataflow::operators::{Concat, Input, Probe};
+use timely::dataflow::operators::{Concat, Exchange as _, Input, Probe};
 use timely::dataflow::{InputHandleVec, Scope, StreamVec};
 use timely::progress::Antichain;
 
@@ -39,7 +39,8 @@ use crate::operators::dedup::{Copied, dedup};
 use crate::operators::gaps::{Gap, gaps};
 use crate::operators::per_epoch::{PerEpoch, epoch_of};
 use crate::operators::sightings::{Config, Sighting, sightings};
-use crate::operators::watermark::{Bounds, Watermark};
+use crate::operators::retained::{Forgotten, Retained, Row, retained};
+use crate::operators::watermark::Bounds;
 use crate::operators::{Label, Verdict};
 use crate::time::Epoch;
 
@@ -48,6 +49,14 @@ use crate::time::Epoch;
 pub struct Tick {
     /// Whether the input ends with this epoch.
     pub last: bool,
+    /// Whether the outputs hold what follows from this epoch already.
+    pub silent: bool,
+    /// Whether what is known after this epoch is to be laid down.
+    pub base: bool,
+    /// The epochs with records that this one stands for.
+    pub epochs: u64,
+    /// Whether only what stands after this epoch is asked for, not what changes in it.
+    pub survey: bool,
     /// Sets the watermark from this epoch on.
     pub watermark: Option<i64>,
 }
@@ -74,6 +83,8 @@ pub struct Inputs {
     pub rows: InputHandleVec<Epoch, Sighting<u32>>,
     /// Every well-formed event under its dedup key, where they are needed.
     pub copies: InputHandleVec<Epoch, CopyUpdate>,
+    /// Every well-formed event, where there is a horizon.
+    pub retained: InputHandleVec<Epoch, Row>,
     /// Events by stream and type.
     pub types: InputHandleVec<Epoch, TypeCount>,
     /// Event times.
@@ -85,14 +96,21 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Tells that everything before `epoch` was fed.
+    /// Tells that everything before `epoch` was fed, but for ticks.
     pub fn advance_to(&mut self, epoch: Epoch) {
-        self.ticks.advance_to(epoch);
         self.rows.advance_to(epoch);
         self.copies.advance_to(epoch);
+        self.retained.advance_to(epoch);
         self.types.advance_to(epoch);
         self.times.advance_to(epoch);
         self.names.advance_to(epoch);
+    }
+
+    /// Says that `epoch` exists, which lets its answer leave.
+    pub fn tick(&mut self, epoch: Epoch, tick: Tick) {
+        self.ticks.advance_to(epoch);
+        self.ticks.send(tick);
+        self.ticks.advance_to(epoch + 1);
     }
 }
 
@@ -118,6 +136,7 @@ pub fn build(scope: Scope<'_, Epoch>, plan: &Plan, office: &Rc<Office>) -> Input
     let (tick_input, ticks) = scope.new_input::<Vec<Tick>>();
     let (row_input, rows) = scope.new_input::<Vec<Sighting<u32>>>();
     let (copy_input, copies) = scope.new_input::<Vec<CopyUpdate>>();
+    let (retained_input, events) = scope.new_input::<Vec<Row>>();
     let (type_input, types) = scope.new_input::<Vec<TypeCount>>();
     let (time_input, times) = scope.new_input::<Vec<Times>>();
     let (name_input, names) = scope.new_input::<Vec<Fresh>>();
@@ -129,43 +148,23 @@ pub fn build(scope: Scope<'_, Epoch>, plan: &Plan, office: &Rc<Office>) -> Input
         (rows, types)
     };
 
-    let config = Config {
-        verdicts: !needs.copies,
-        tags: needs.tags,
-        witnesses: needs.times,
+    let told = watermarks(times, dataflow, office);
+    // What a script sets counts as the rest.
+    let told = told.concat(set_watermarks(ticks.clone(), office.worker));
+    let found = match &dataflow.horizon {
+        None => find(rows, copies, types, dataflow, needs),
+        Some(_) => find_retained(events, told.clone(), ticks.clone(), plan, office),
     };
-    let by_group = |stream, group| mix(u64::from(stream) ^ mix(group as u64));
-    let sighted = sightings(rows, config, by_group);
-    let (verdicts, kept) = if needs.copies {
-        judge_copies(copies, dataflow.keep)
-    } else {
-        (
-            stamp(sighted.verdicts),
-            stamp(sighted.kept.map(|count| count as i64)),
-        )
+    let wanted = Wanted {
+        guesses: office.changelog || office.survey.is_some(),
+        gaps: dataflow.sinks.gaps.is_some() || office.survey.is_some(),
     };
-
-    let by_stream = |stream| mix(u64::from(stream));
-    let gaps = gaps(sighted.runs, by_stream);
-    let watermarks = watermarks(times, dataflow);
-    let filler = Filler::new(
-        dataflow.gaps.clone(),
-        dataflow.event.timestamp_format,
-        Wanted {
-            guesses: office.changelog,
-            gaps: dataflow.sinks.gaps.is_some(),
-        },
-        (plan.streams.clone(), plan.types.clone()),
-    );
-    let notes = fill(
-        filler,
-        by_stream,
-        ticks.clone(),
-        gaps.inner,
-        types,
-        sighted.witnesses,
-        watermarks,
-    );
+    let names = (plan.streams.clone(), plan.types.clone());
+    let format = dataflow.event.timestamp_format;
+    let mut filler = Filler::new(dataflow.gaps.clone(), format, wanted, names);
+    office.bases.restore_filler(&mut filler);
+    let notes = fill(filler, office, ticks.clone(), found.gaps, found.types, found.witnesses, told, found.forgotten);
+    let (verdicts, kept) = (found.verdicts, found.kept);
 
     let (slips, desk_sizes) = desk(ticks.clone(), verdicts, office);
     let ledger_sizes = keep_ledger(&plan.ledger, ticks.clone(), slips, notes, kept, office);
@@ -176,11 +175,100 @@ pub fn build(scope: Scope<'_, Epoch>, plan: &Plan, office: &Rc<Office>) -> Input
         ticks: tick_input,
         rows: row_input,
         copies: copy_input,
+        retained: retained_input,
         types: type_input,
         times: time_input,
         names: name_input,
         done,
     }
+}
+
+/// What is found of copies and gaps.
+struct Findings<'scope> {
+    verdicts: StreamVec<'scope, Epoch, Given>,
+    kept: StreamVec<'scope, Epoch, (Epoch, i64)>,
+    gaps: StreamVec<'scope, Epoch, ((u32, Gap), Epoch, isize)>,
+    types: StreamVec<'scope, Epoch, TypeCount>,
+    witnesses: StreamVec<'scope, Epoch, (u32, i64, i64)>,
+    forgotten: StreamVec<'scope, Epoch, (Epoch, Forgotten)>,
+}
+
+/// Judges events of which none is ever forgotten.
+fn find<'scope>(
+    rows: StreamVec<'scope, Epoch, Sighting<u32>>,
+    copies: StreamVec<'scope, Epoch, CopyUpdate>,
+    types: StreamVec<'scope, Epoch, TypeCount>,
+    dataflow: &Dataflow,
+    needs: Needs,
+) -> Findings<'scope> {
+    let config = Config {
+        verdicts: !needs.copies,
+        tags: needs.tags,
+        witnesses: needs.times,
+    };
+    let nothing = types.clone().flat_map(|_| None);
+    let by_group = |stream, group| mix(u64::from(stream) ^ mix(group as u64));
+    let by_stream = |stream| mix(u64::from(stream));
+    let sighted = sightings(rows, config, by_group);
+    let (verdicts, kept) = if needs.copies {
+        judge_copies(copies, dataflow.keep)
+    } else {
+        (
+            stamp(sighted.verdicts),
+            stamp(sighted.kept.map(|count| count as i64)),
+        )
+    };
+    Findings {
+        verdicts,
+        kept,
+        gaps: gaps(sighted.runs, by_stream).inner,
+        types: types.exchange(move |count: &TypeCount| by_stream(count.stream)),
+        witnesses: sighted
+            .witnesses
+            .exchange(move |seen: &(u32, i64, i64)| by_stream(seen.0)),
+        forgotten: nothing,
+    }
+}
+
+/// Judges events that are forgotten when they lie behind the horizon.
+fn find_retained<'scope>(
+    events: StreamVec<'scope, Epoch, Row>,
+    told: StreamVec<'scope, Epoch, (u64, i64)>,
+    ticks: StreamVec<'scope, Epoch, Tick>,
+    plan: &Plan,
+    office: &Rc<Office>,
+) -> Findings<'scope> {
+    let core = Rc::new(RefCell::new(office.bases.retained(&plan.dataflow)));
+    let by_stream = |stream| mix(u64::from(stream));
+    let for_bases = Rc::clone(office);
+    let on_applied = move |epoch, retained: &Retained| for_bases.bases.lay_retained(epoch, retained);
+    let streams = retained(events, told, ticks, by_stream, core, Box::new(on_applied));
+    let types = streams.types.map(|(stream, r#type, count)| TypeCount {
+        stream,
+        r#type,
+        count,
+    });
+    Findings {
+        verdicts: streams.verdicts,
+        kept: streams.kept,
+        gaps: streams.gaps,
+        types,
+        witnesses: streams.witnesses,
+        forgotten: streams.forgotten,
+    }
+}
+
+/// The watermarks that ticks set.
+fn set_watermarks(
+    ticks: StreamVec<'_, Epoch, Tick>,
+    worker: u32,
+) -> StreamVec<'_, Epoch, (u64, i64)> {
+    ticks.flat_map(move |tick| tick.watermark.map(|time| (u64::from(worker), time)))
+}
+
+/// The worker of a stream: all operators that keep something by stream agree on it.
+pub(super) fn is_home(stream: u32, worker: u32, workers: u32) -> bool {
+    mix(u64::from(stream)) % u64::from(workers) == u64::from(worker)
 }
 
 /// Spreads hashes whose low bits are alike.
@@ -235,6 +323,7 @@ fn judge_copies<'scope>(
 fn watermarks<'scope>(
     times: StreamVec<'scope, Epoch, Times>,
     dataflow: &Dataflow,
+    office: &Rc<Office>,
 ) -> StreamVec<'scope, Epoch, (u64, i64)> {
     let bounds = Bounds {
         disorder: dataflow.watermark.disorder_us,
@@ -247,8 +336,9 @@ fn watermarks<'scope>(
     // What is known after an epoch holds for the next one.
     let (output, stream) = builder.new_output_connection([(0, Antichain::from_elem(1))]);
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
+    let office = Rc::clone(office);
     builder.build(move |_| {
-        let mut watermark = Watermark::new(bounds);
+        let mut watermark = office.bases.watermark(bounds);
         let mut waiting: std::collections::BTreeMap<Epoch, (_, Vec<Times>)> =
             std::collections::BTreeMap::new();
         move |frontiers| {
@@ -263,7 +353,9 @@ fn watermarks<'scope>(
                 if frontiers[0].less_equal(first.key()) {
                     break;
                 }
-                let (capability, mut parts) = first.remove();
+                let (epoch, (capability, mut parts)) = first.remove_entry();
+                // A base that holds what is known before this epoch has no later word to wait for.
+                office.bases.lay_watermark(..epoch, &watermark);
                 parts.sort_by_key(|part| part.reader);
                 for (partition, times) in parts.iter().flat_map(|part| &part.times) {
                     for time in times {
@@ -274,6 +366,7 @@ fn watermarks<'scope>(
                     watermark.end_partition(*partition);
                 }
                 watermark.end_epoch();
+                office.bases.lay_watermark(..=epoch, &watermark);
                 if let Some(time) = watermark.get() {
                     let told = (0..workers).map(|worker| (worker, time));
                     output.session(&capability).give_iterator(told);
@@ -294,27 +387,24 @@ struct FillEpoch {
 /// Applies the rules about gaps.
 fn fill<'scope>(
     mut filler: Filler,
-    route: impl Fn(u32) -> u64 + Copy + 'static,
+    office: &Rc<Office>,
     ticks: StreamVec<'scope, Epoch, Tick>,
     gaps: StreamVec<'scope, Epoch, ((u32, Gap), Epoch, isize)>,
     types: StreamVec<'scope, Epoch, TypeCount>,
     witnesses: StreamVec<'scope, Epoch, (u32, i64, i64)>,
     watermarks: StreamVec<'scope, Epoch, (u64, i64)>,
+    forgotten: StreamVec<'scope, Epoch, (Epoch, Forgotten)>,
 ) -> StreamVec<'scope, Epoch, Note> {
     let mut builder = OperatorBuilder::new("Fill".to_owned(), ticks.scope());
     let mut ticks = builder.new_input(ticks, Pipeline);
     let mut gaps = builder.new_input(gaps, Pipeline);
-    let mut types = builder.new_input(
-        types,
-        Exchange::new(move |count: &TypeCount| route(count.stream)),
-    );
-    let mut witnesses = builder.new_input(
-        witnesses,
-        Exchange::new(move |seen: &(u32, i64, i64)| route(seen.0)),
-    );
+    let mut types = builder.new_input(types, Pipeline);
+    let mut witnesses = builder.new_input(witnesses, Pipeline);
+    let mut forgotten = builder.new_input(forgotten, Pipeline);
     let mut watermarks = builder.new_input(watermarks, Exchange::new(|told: &(u64, i64)| told.0));
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
+    let office = Rc::clone(office);
     builder.build(move |_| {
         let mut waiting = PerEpoch::<FillEpoch>::new(1);
         let mut notes = Vec::new();
@@ -325,7 +415,7 @@ fn fill<'scope>(
                         let at = waiting.at(epoch, &capability);
                         at.ticked = true;
                         at.epoch.last = tick.last;
-                        at.epoch.watermark = at.epoch.watermark.max(tick.watermark);
+                        at.epoch.survey = tick.survey;
                     }
                 }
             });
@@ -352,13 +442,19 @@ fn fill<'scope>(
                     }
                 }
             });
+            forgotten.for_each(|capability, data| {
+                for (epoch, forgotten) in data.drain(..) {
+                    waiting.at(epoch, &capability).epoch.forgotten.push(forgotten);
+                }
+            });
             let mut output = output.activate();
-            while let Some((_, due)) = waiting.pop_passed(frontiers) {
+            while let Some((epoch, due)) = waiting.pop_passed(frontiers) {
                 // The watermark is told for the next epoch, which may never come.
                 if !due.data.ticked {
                     continue;
                 }
                 filler.apply(due.data.epoch, &mut notes);
+                office.bases.lay_filler(epoch, &filler);
                 output
                     .session(&due.capabilities[0])
                     .give_iterator(notes.drain(..));
@@ -422,6 +518,7 @@ fn desk<'scope>(
                     }
                     Ok(())
                 });
+                office.attempt(|| office.bases.lay_desk(epoch, &office.desk.borrow()));
                 let section = Section::Part(office.worker);
                 let mut size = office.submit(epoch, section, written.pages, written.tally);
                 size.closing = closing;
@@ -439,7 +536,7 @@ fn desk<'scope>(
 /// What arrived for an epoch of [`keep_ledger`].
 #[derive(Default)]
 struct LedgerEpoch {
-    ticked: bool,
+    tick: Option<Tick>,
     slips: Vec<Slip>,
     notes: Vec<Note>,
     kept: i64,
@@ -465,9 +562,9 @@ fn keep_ledger<'scope>(
     builder.build(move |_| {
         let mut waiting = PerEpoch::<LedgerEpoch>::new(1);
         move |frontiers| {
-            ticks.for_each(|capability, _| {
+            ticks.for_each(|capability, data| {
                 if let Some(epoch) = epoch_of(&capability) {
-                    waiting.at(epoch, &capability).ticked = true;
+                    waiting.at(epoch, &capability).tick = data.pop();
                 }
             });
             slips.for_each(|capability, data| {
@@ -487,18 +584,28 @@ fn keep_ledger<'scope>(
             });
             let mut output = output.activate();
             while let Some((epoch, due)) = waiting.pop_passed(frontiers) {
-                if office.worker != 0 || !due.data.ticked {
-                    continue;
-                }
                 let LedgerEpoch {
                     mut slips,
                     mut notes,
                     kept,
-                    ..
-                } = due.data;
+                    tick: Some(tick),
+                } = due.data
+                else {
+                    continue;
+                };
+                if office.worker != 0 {
+                    continue;
+                }
+                if let Some(survey) = office.survey.as_ref().filter(|_| tick.survey) {
+                    survey.borrow_mut().append(&mut notes);
+                }
                 let mut entry = ledger::write_entry(&style, epoch, &mut slips, &mut notes);
                 entry.tally.seats = kept;
-                office.finals.borrow_mut().append(&mut entry.finals);
+                if tick.silent {
+                    (entry.head, entry.tail) = Default::default();
+                } else if tick.last {
+                    office.finals.borrow_mut().append(&mut entry.finals);
+                }
                 let head = office.submit(epoch, Section::Head, entry.head, entry.tally);
                 let tail = office.submit(epoch, Section::Tail, entry.tail, Default::default());
                 let told = (0..u64::from(office.workers))
@@ -513,7 +620,7 @@ fn keep_ledger<'scope>(
 /// What arrived for an epoch of [`commit`].
 #[derive(Default)]
 struct CommitEpoch {
-    last: bool,
+    tick: Tick,
     sizes: Vec<Sizes>,
 }
 
@@ -539,14 +646,16 @@ fn commit<'scope>(
                 }
             });
             ticks.for_each(|capability, data| {
-                if let Some(epoch) = epoch_of(&capability) {
-                    waiting.at(epoch, &capability).last = data.iter().any(|tick| tick.last);
+                if let Some(epoch) = epoch_of(&capability)
+                    && let Some(tick) = data.pop()
+                {
+                    waiting.at(epoch, &capability).tick = tick;
                 }
             });
             while let Some((epoch, mut due)) = waiting.pop_passed(frontiers) {
                 office.attempt(|| {
-                    let CommitEpoch { last, sizes } = &mut due.data;
-                    committer.borrow_mut().commit(epoch, sizes, *last)
+                    let CommitEpoch { tick, sizes } = &mut due.data;
+                    committer.borrow_mut().commit(epoch, sizes, *tick)
                 });
             }
         }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::table::{Field, Schema, Table};
 use super::tree::{Node, Value, quote};
 use super::{
-    Dataflow, FillType, GapsSpec, InputSpec, Keep, SinkKind, SinkSpec, Sinks, SourceSpec,
-    WatermarkSpec,
+    Dataflow, FileText, FillType, GapsSpec, HorizonSpec, InputSpec, JournalSpec, Keep, OnReset,
+    SinkKind, SinkSpec, Sinks, SourceSpec, WatermarkSpec,
 };
 use crate::Result;
 use crate::event::{DedupKey, EventSpec, FieldPath, KeyField, TimestampFormat};
@@ -30,8 +30,14 @@ const FILE: Schema = Schema {
         "watermark",
         "limits",
         "sink",
+        "journal",
     ],
-    later: &[("journal", "leave it out: this version keeps no journal")],
+    later: &[],
+};
+const JOURNAL: Schema = Schema {
+    name: "journal",
+    keys: &["segment", "retain"],
+    later: &[],
 };
 const SOURCE: Schema = Schema {
     name: "source",
@@ -54,17 +60,8 @@ const EVENT: Schema = Schema {
 };
 const DEDUP: Schema = Schema {
     name: "dedup",
-    keys: &["key", "keep"],
-    later: &[
-        (
-            "horizon",
-            "leave it out: this version remembers every event for ever",
-        ),
-        (
-            "stream_ttl",
-            "leave it out: this version remembers every stream for ever",
-        ),
-    ],
+    keys: &["key", "keep", "horizon", "stream_ttl"],
+    later: &[],
 };
 const GAPS: Schema = Schema {
     name: "gaps",
@@ -75,17 +72,9 @@ const GAPS: Schema = Schema {
         "max_width",
         "max_missing",
         "annotate",
+        "on_reset",
     ],
-    later: &[
-        (
-            "on_reset",
-            "leave it out: this version forgets nothing, so a sequence cannot start over",
-        ),
-        (
-            "stream_ttl",
-            "leave it out: this version remembers every stream for ever",
-        ),
-    ],
+    later: &[],
 };
 const WATERMARK: Schema = Schema {
     name: "watermark",
@@ -127,13 +116,16 @@ const GAP_SINK: Schema = Schema {
 };
 
 /// Where a key that was written in the wrong table may belong.
-const TABLES: [&Schema; 7] = [&SOURCE, &EVENT, &DEDUP, &GAPS, &WATERMARK, &LIMITS, &SINK];
+const TABLES: [&Schema; 8] = [
+    &SOURCE, &EVENT, &DEDUP, &GAPS, &WATERMARK, &LIMITS, &SINK, &JOURNAL,
+];
 
 /// What the tables about events say, without where these come from and go to.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) event: EventSpec,
     pub(crate) keep: Keep,
+    pub(crate) horizon: Option<HorizonSpec>,
     pub(crate) gaps: GapsSpec,
     pub(crate) watermark: WatermarkSpec,
     /// Whether sinks mark reconstructed events, where they do not say it themselves.
@@ -166,8 +158,11 @@ pub(crate) fn dataflow(root: &Node, origin: &Path) -> Result<Dataflow> {
         name,
         event: rules.event,
         keep: rules.keep,
+        journal: journal(&file, rules.horizon.is_some())?,
+        horizon: rules.horizon,
         gaps: rules.gaps,
         watermark: rules.watermark,
+        text: FileText::default(),
         dead_share: match nested(&file, "limits", &LIMITS)? {
             Some(limits) => limits
                 .get("dead_share")
@@ -193,7 +188,9 @@ fn rules(file: &Table<'_>) -> Result<Rules> {
     }
     let keep = dedup.and_then(|dedup| dedup.get("keep"));
     let (gaps, annotate) = gaps(file)?;
+    let horizon = horizon(file, dedup.as_ref(), &gaps)?;
     Ok(Rules {
+        horizon,
         event,
         keep: keep.map_or(Ok(Keep::First), |keep| {
             keep.choice(&[("first", Keep::First), ("last", Keep::Last)])
@@ -202,6 +199,76 @@ fn rules(file: &Table<'_>) -> Result<Rules> {
         watermark: watermark(file)?,
         annotate,
     })
+}
+
+/// What `[dedup]` and `[gaps]` say of forgetting.
+fn horizon(
+    file: &Table<'_>,
+    dedup: Option<&Table<'_>>,
+    gaps: &GapsSpec,
+) -> Result<Option<HorizonSpec>> {
+    let get = |key: &str| dedup.and_then(|dedup| dedup.get(key));
+    let on_reset = nested(file, "gaps", &GAPS)?.and_then(|gaps| gaps.get("on_reset"));
+    let Some(horizon) = get("horizon") else {
+        const HINT: &str = "add horizon to [dedup], or leave this out: without one nothing is forgotten";
+        for field in get("stream_ttl").into_iter().chain(on_reset) {
+            return Err(field.error("has no meaning without dedup.horizon", HINT));
+        }
+        return Ok(None);
+    };
+    let horizon_us = horizon.duration_us()?;
+    if horizon_us == 0 {
+        return Err(horizon.error("forgets everything at once", "such as \"1h\" or \"24h\""));
+    }
+    if gaps.grace_us > horizon_us {
+        return Err(horizon.error(
+            "is shorter than gaps.grace",
+            "a gap that is forgotten cannot be waited for: make the grace shorter",
+        ));
+    }
+    Ok(Some(HorizonSpec {
+        horizon_us,
+        stream_ttl_us: match get("stream_ttl") {
+            None => horizon_us.saturating_mul(10),
+            Some(field) => {
+                let ttl = field.duration_us()?;
+                if ttl < horizon_us {
+                    return Err(field.error(
+                        "is shorter than dedup.horizon",
+                        "a stream is forgotten whole when it was silent for several horizons",
+                    ));
+                }
+                ttl
+            }
+        },
+        on_reset: on_reset.map_or(Ok(OnReset::DeadLetter), |field| {
+            field.choice(&[
+                ("dead-letter", OnReset::DeadLetter),
+                ("new-sequence", OnReset::NewSequence),
+            ])
+        })?,
+    }))
+}
+
+/// The `[journal]` table.
+fn journal(file: &Table<'_>, forgets: bool) -> Result<JournalSpec> {
+    let mut spec = JournalSpec::default();
+    let Some(journal) = nested(file, "journal", &JOURNAL)? else {
+        return Ok(spec);
+    };
+    if let Some(segment) = journal.get("segment") {
+        spec.segment_bytes = segment.bytes(4 << 10, 1 << 40)?;
+    }
+    if let Some(retain) = journal.get("retain") {
+        if !forgets {
+            return Err(retain.error(
+                "needs dedup.horizon",
+                "without a horizon nothing is ever forgotten, and recovery needs all of the journal",
+            ));
+        }
+        spec.retain_us = Some(retain.duration_us()?);
+    }
+    Ok(spec)
 }
 
 /// The table at `key`, where there is one, with its keys checked.

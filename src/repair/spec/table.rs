@@ -241,6 +241,22 @@ impl<'a> Field<'a> {
         })
     }
 
+    /// The bytes, from `min` to `max`, that the value is: a number, or text with a unit.
+    pub(crate) fn bytes(&self, min: u64, max: u64) -> Result<u64> {
+        const UNITS: [(&str, u64); 4] =
+            [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+        let hint = format!("a size from {min} to {max} bytes, such as \"64MiB\"");
+        let Value::Text(text) = &self.node.value else {
+            return self.integer(min, max);
+        };
+        let size = UNITS.iter().find_map(|(unit, bytes)| {
+            let number = text.trim().strip_suffix(unit)?.trim();
+            number.parse::<u64>().ok()?.checked_mul(*bytes)
+        });
+        size.filter(|size| (min..=max).contains(size))
+            .ok_or_else(|| self.error("is no size, or out of range", hint))
+    }
+
     /// The variant that the value names.
     pub(crate) fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Result<T> {
         let names: Vec<&'static str> = choices.iter().map(|(name, _)| *name).collect();

@@ -8,7 +8,7 @@ use crate::event::{Reason, TimestampFormat};
 use crate::repair::spec::read::{self, Rules};
 use crate::repair::spec::table::nearest;
 use crate::repair::spec::tree::{Key, Node, Value, quote};
-use crate::repair::spec::{SinkKind, SinkSpec, Sinks, SourceSpec};
+use crate::repair::spec::{FileText, JournalSpec, SinkKind, SinkSpec, Sinks, SourceSpec};
 use crate::repair::{Dataflow, Outputs, Step};
 use crate::testing::expect::{self, Entry, EntryKind};
 use crate::testing::yaml;
@@ -90,6 +90,7 @@ fn dataflow(name: &str, rules: Rules) -> Dataflow {
         },
         event: rules.event,
         keep: rules.keep,
+        horizon: rules.horizon,
         gaps: rules.gaps,
         watermark: rules.watermark,
         dead_share: None,
@@ -99,6 +100,8 @@ fn dataflow(name: &str, rules: Rules) -> Dataflow {
             dead: sink,
             gaps: Some(sink),
         },
+        journal: JournalSpec::default(),
+        text: FileText::default(),
     }
 }
 

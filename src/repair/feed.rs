@@ -1,0 +1,226 @@
+//! The worker loop: poll, append, sync, advance, step, commit, acknowledge.
+//!
+//! An epoch is read and judged at once, but its tick, without which nothing of it leaves, is given
+//! only when the journal says that the epoch exists. So the disk is never waited for, and nothing
+//! is published that a crash could undo.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use timely::worker::Worker;
+
+use super::commit::Office;
+use super::journaling::Journaling;
+use super::reading::{Reading, Rows};
+use super::renumber::Fresh;
+use super::wiring::{Inputs, Tick, Times};
+use crate::io::part::Part;
+use crate::io::shared_cutter::Poll;
+use crate::time::Epoch;
+
+/// Epochs that may be under way at once, however small.
+const MOST_IN_FLIGHT: usize = 256;
+/// Epochs that may be under way at once, however large.
+const LEAST_IN_FLIGHT: usize = 3;
+/// Between those, records that may be under way.
+const RECORDS_IN_FLIGHT: usize = 64 << 10;
+/// How long a worker with nothing to do waits before it looks for input again.
+const IDLE: Duration = Duration::from_millis(1);
+
+/// What one worker puts into the dataflow.
+pub(super) struct Feeder<'a> {
+    pub(super) index: usize,
+    pub(super) peers: u32,
+    /// Whether there are other processes.
+    pub(super) clustered: bool,
+    pub(super) inputs: Inputs,
+    pub(super) reading: Reading,
+    pub(super) office: Rc<Office>,
+    /// The watermark that is set at each turn, where a script sets some.
+    pub(super) steps: &'a [Option<i64>],
+    /// Where epochs are kept, if they are.
+    pub(super) journaling: Option<&'a Journaling>,
+    /// Whether streams are forgotten, and with them their names.
+    pub(super) forgets: bool,
+    /// Whether what stands after the last epoch is asked for, not what changes.
+    pub(super) survey: bool,
+    /// Called in every round with nothing to wait for.
+    pub(super) each_round: &'a dyn Fn(),
+}
+
+/// The epochs of one worker that are not committed yet.
+#[derive(Default)]
+struct UnderWay {
+    /// Those whose answer may not leave yet.
+    unticked: VecDeque<(Epoch, Tick)>,
+    /// All of them, with their records.
+    uncommitted: VecDeque<(Epoch, usize)>,
+    records: usize,
+}
+
+impl UnderWay {
+    fn is_full(&self) -> bool {
+        let epochs = self.uncommitted.len();
+        epochs >= MOST_IN_FLIGHT || epochs >= LEAST_IN_FLIGHT && self.records >= RECORDS_IN_FLIGHT
+    }
+}
+
+impl Feeder<'_> {
+    /// Feeds the dataflow until the input ends, or the run is stopped. Returns whether it ended.
+    pub(super) fn run(&mut self, worker: &mut Worker) -> bool {
+        let mut under_way = UnderWay::default();
+        let mut turn = 0;
+        let mut ended = false;
+        let office = Rc::clone(&self.office);
+        while !office.halt.has_failed() {
+            if office.halt.was_asked() {
+                office.cutter.stop();
+            }
+            (self.each_round)();
+            self.let_leave(&mut under_way);
+            self.acknowledge(&mut under_way);
+            if under_way.is_full() {
+                worker.step_or_park(Some(IDLE));
+                continue;
+            }
+            let idle = under_way.uncommitted.is_empty();
+            match office.cutter.take(self.index, turn, idle) {
+                Err(error) => office.halt.fail(error),
+                Ok(Poll::End) => break,
+                Ok(Poll::Pending) => {
+                    worker.step_or_park(Some(IDLE));
+                }
+                Ok(Poll::Part(part)) => {
+                    ended = part.last;
+                    let watermark = self.steps.get(turn as usize).copied().flatten();
+                    turn += 1;
+                    let tick = Tick {
+                        last: part.last && !self.survey,
+                        silent: part.silent,
+                        base: part.base,
+                        epochs: part.epochs,
+                        survey: self.survey && part.last,
+                        watermark,
+                    };
+                    under_way.unticked.push_back((part.epoch, tick));
+                    under_way
+                        .uncommitted
+                        .push_back((part.epoch, part.epoch_records));
+                    under_way.records += part.epoch_records;
+                    let first = under_way.uncommitted[0].0;
+                    self.feed(part, first);
+                    if ended {
+                        break;
+                    }
+                    worker.step();
+                }
+            }
+        }
+        while !under_way.uncommitted.is_empty() && !office.halt.has_failed() {
+            (self.each_round)();
+            self.let_leave(&mut under_way);
+            worker.step_or_park(Some(IDLE));
+            self.acknowledge(&mut under_way);
+        }
+        ended
+    }
+
+    /// Gives the ticks of the epochs that exist.
+    fn let_leave(&mut self, under_way: &mut UnderWay) {
+        if let Some(error) = self.journaling.and_then(Journaling::failure) {
+            self.office.halt.fail(error);
+            return;
+        }
+        let exists = |epoch| self.journaling.is_none_or(|journaling| journaling.exists(epoch));
+        while let Some((epoch, tick)) = under_way.unticked.pop_front_if(|(epoch, _)| exists(*epoch)) {
+            self.inputs.tick(epoch, tick);
+        }
+    }
+
+    /// Lets go of epochs that all workers have written, and lays down how far that is.
+    fn acknowledge(&mut self, under_way: &mut UnderWay) {
+        let mut through = None;
+        while let Some((epoch, records)) = under_way
+            .uncommitted
+            .pop_front_if(|(epoch, _)| !self.inputs.done.less_equal(epoch))
+        {
+            under_way.records -= records;
+            through = Some(epoch);
+        }
+        let Some(journaling) = self.journaling else {
+            return;
+        };
+        if let Some(epoch) = through.filter(|_| self.index == 0) {
+            journaling.acknowledge(epoch);
+        }
+        let mut marks = self.office.marks.borrow_mut();
+        while let Some(mark) = marks.pop_front_if(|mark| !self.inputs.done.less_equal(&mark.epoch)) {
+            journaling.mark(mark);
+        }
+        drop(marks);
+        let is_written = |epoch| !self.inputs.done.less_equal(&epoch);
+        while let Some((epoch, part)) = self.office.bases.pop(is_written) {
+            journaling.lay_base(epoch, self.index as u32, self.peers, &part);
+        }
+    }
+
+    /// Decodes a part, and feeds its rows.
+    fn feed(&mut self, part: Part, under_way: Epoch) {
+        let epoch = part.epoch;
+        let reader = self.index as u32;
+        // Epochs that were recalled together are one, with the number of the last.
+        self.inputs.advance_to(epoch);
+        let mut rows = Rows::default();
+        if self.forgets {
+            self.reading.streams.begin(epoch, under_way);
+        }
+        if part.base {
+            self.office.bases.ask(epoch);
+        }
+        let findings = self.reading.read(&part, reader, &mut rows);
+        let inputs = &mut self.inputs;
+        let names = [
+            (false, &mut self.reading.streams),
+            (true, &mut self.reading.types),
+        ];
+        for (is_type, names) in names {
+            for (number, name) in names.take_fresh() {
+                if self.clustered {
+                    let name = name.into_string();
+                    let fresh = Fresh {
+                        from: reader,
+                        to: 0,
+                        is_type,
+                        number,
+                        name,
+                    };
+                    let told = (0..self.peers).map(|to| Fresh {
+                        to,
+                        ..fresh.clone()
+                    });
+                    told.for_each(|fresh| inputs.names.send(fresh));
+                }
+            }
+        }
+        inputs.rows.send_batch(&mut rows.sightings);
+        inputs.copies.send_batch(&mut rows.copies);
+        inputs.retained.send_batch(&mut rows.retained);
+        inputs.types.send_batch(&mut rows.types);
+        if !rows.times.is_empty() || !part.ended.is_empty() {
+            let ended = if part.worker == 0 {
+                part.ended.clone()
+            } else {
+                Vec::new()
+            };
+            inputs.times.send(Times {
+                reader,
+                times: rows.times,
+                ended,
+            });
+        }
+        self.office.desk.borrow_mut().lay_down(part, findings);
+        inputs.advance_to(epoch + 1);
+    }
+}
+

@@ -1,0 +1,288 @@
+//! What a run keeps in its journal while it goes on: epochs as they are cut, and how far the
+//! outputs are.
+//!
+//! The journal is ground state and the outputs follow from it, so what the outputs hold beyond the
+//! last mark is cut off at a restart and written again, the same to the byte. [`resume`](super::resume)
+//! decides where a run goes on; [`recall`](super::recall) brings back what was kept.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::base::BasePart;
+use super::commit::Mark;
+use super::recall::Recall;
+use super::report::{Recovery, group_digits};
+use super::spec::Dataflow;
+use crate::io::keeper::{Cut, Keeper, Recalled};
+use crate::io::output::Output;
+use crate::io::part::EpochBuffer;
+use crate::journal::{self, Checkpoint, Entry, Frame, FrameParts, Journal, Position, Stretch};
+use crate::runtime::clock::{self, Moment};
+use crate::time::Epoch;
+use crate::{Error, Result};
+
+/// The journal of a run, shared by its workers.
+#[derive(Debug)]
+pub struct Journaling {
+    journal: Arc<Journal>,
+    /// The epoch in which the input ended, where it held no records.
+    bare_end: Arc<AtomicU64>,
+    marker: Mutex<Option<Marker>>,
+    /// Parts of bases that wait for those of other workers.
+    bases: Mutex<Vec<(Epoch, u32, Vec<u8>)>>,
+    /// What came of the epochs of earlier runs, where there were some.
+    recovering: Mutex<Option<Recovering>>,
+}
+
+/// A recovery that is under way or over.
+#[derive(Debug)]
+pub struct Recovering {
+    /// The last epoch that comes out of the journal.
+    pub through: Epoch,
+    /// When it began.
+    pub begun: Moment,
+    /// What it comes to; no time while it is under way.
+    pub recovery: Recovery,
+    /// The journal's name.
+    pub from: String,
+    /// Who is told when it is over.
+    pub notice: Option<fn(&str)>,
+}
+
+impl Recovering {
+    fn end(&mut self) {
+        let Recovery { records, epochs, .. } = self.recovery;
+        self.recovery.elapsed_s = self.begun.elapsed().as_secs_f64();
+        if let Some(notice) = self.notice {
+            notice(&format!(
+                "recovered {} records of {} epochs from {} in {:.3} s",
+                group_digits(records.into()),
+                group_digits(epochs.into()),
+                self.from,
+                self.recovery.elapsed_s
+            ));
+        }
+    }
+}
+
+/// No epoch.
+const NONE: u64 = u64::MAX;
+
+/// The thread that lays down marks: it waits for the disk, so that no worker has to.
+#[derive(Debug)]
+struct Marker {
+    marks: Sender<Mark>,
+    thread: JoinHandle<()>,
+}
+
+impl Journaling {
+    /// Keeps epochs in `journal`, whose outputs are `outputs`.
+    pub fn new(
+        journal: Arc<Journal>,
+        outputs: Vec<Output>,
+        recovering: Option<Recovering>,
+    ) -> Self {
+        let (marks, received) = channel();
+        let for_thread = Arc::clone(&journal);
+        let thread = std::thread::spawn(move || lay_marks(&for_thread, &outputs, &received));
+        Journaling {
+            journal,
+            bare_end: Arc::new(AtomicU64::new(NONE)),
+            marker: Mutex::new(Some(Marker { marks, thread })),
+            bases: Mutex::default(),
+            recovering: Mutex::new(recovering),
+        }
+    }
+
+    /// What the cutter hands epochs to; `recall` gives those of earlier runs.
+    pub fn keeper(&self, recall: Recall, dataflow: &Dataflow) -> Box<dyn Keeper> {
+        Box::new(JournalKeeper {
+            journal: Arc::clone(&self.journal),
+            bare_end: Arc::clone(&self.bare_end),
+            recall,
+            based_at: self.journal.appended_bytes(),
+            base_bytes: 0,
+            bases: dataflow.horizon.as_ref().map(|_| dataflow.journal.segment_bytes),
+        })
+    }
+
+    /// Whether `epoch` is in the journal for good.
+    pub fn exists(&self, epoch: Epoch) -> bool {
+        let synced = self.journal.synced_before();
+        // An end without records claims nothing that a crash could undo.
+        epoch < synced || epoch == synced && self.bare_end.load(Ordering::Acquire) == epoch
+    }
+
+    /// What went wrong with the journal, if something did.
+    pub fn failure(&self) -> Option<Error> {
+        self.journal.failure()
+    }
+
+    /// Lays down how far the outputs are, soon.
+    pub fn mark(&self, mark: Mark) {
+        let marker = self.marker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(marker) = &*marker {
+            // A thread that has ended leaves the journal with an older mark, which is as right.
+            let _ = marker.marks.send(mark);
+        }
+    }
+
+    /// Keeps one worker's part of what is known after `epoch`; complete when all are there.
+    pub fn lay_base(&self, epoch: Epoch, worker: u32, workers: u32, part: &BasePart) {
+        // A recovery can do without a base.
+        let Ok(bytes) = postcard::to_stdvec(part) else {
+            return;
+        };
+        let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+        bases.push((epoch, worker, bytes));
+        if bases.iter().filter(|(of, _, _)| *of == epoch).count() < workers as usize {
+            return;
+        }
+        let (mut parts, rest): (Vec<_>, Vec<_>) =
+            bases.drain(..).partition(|(of, _, _)| *of == epoch);
+        *bases = rest;
+        parts.sort_unstable_by_key(|(_, worker, _)| *worker);
+        for (epoch, part, bytes) in parts {
+            self.journal.append(Entry::Base(journal::BasePart {
+                epoch,
+                part,
+                parts: workers,
+                bytes,
+            }));
+        }
+    }
+
+    /// Takes note that all workers have written everything up to `epoch`.
+    pub fn acknowledge(&self, epoch: Epoch) {
+        let mut recovering = self.recovering.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(recovering) = &mut *recovering
+            && recovering.recovery.elapsed_s == 0.0
+            && epoch >= recovering.through
+        {
+            recovering.end();
+        }
+    }
+
+    /// What came out of the journal of an earlier run.
+    pub fn recovery(&self) -> Option<Recovery> {
+        let recovering = self.recovering.lock().unwrap_or_else(PoisonError::into_inner);
+        recovering.as_ref().map(|recovering| recovering.recovery.clone())
+    }
+
+    /// Waits until everything that was kept is there for good.
+    ///
+    /// # Errors
+    /// Where the journal fails.
+    pub fn finish(&self) -> Result<()> {
+        let marker = self
+            .marker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(Marker { marks, thread }) = marker {
+            drop(marks);
+            thread
+                .join()
+                .map_err(|_| Error::internal("the thread that lays down marks has failed"))?;
+        }
+        self.journal.flush()
+    }
+}
+
+/// Syncs the outputs, and then says in the journal how long they are.
+fn lay_marks(journal: &Journal, outputs: &[Output], marks: &Receiver<Mark>) {
+    while let Ok(mut mark) = marks.recv() {
+        // Only the latest counts.
+        while let Ok(later) = marks.try_recv() {
+            mark = later;
+        }
+        // Without this mark a restart goes back to the one before.
+        if outputs.iter().any(|output| output.sync().is_err()) {
+            continue;
+        }
+        let Ok(totals) = postcard::to_stdvec(&mark) else {
+            continue;
+        };
+        journal.append(Entry::Checkpoint(Checkpoint {
+            epoch: mark.epoch,
+            lengths: mark.lengths,
+            totals,
+        }));
+    }
+}
+
+/// Keeps the epochs of a run, after it has given those of earlier ones.
+struct JournalKeeper {
+    journal: Arc<Journal>,
+    bare_end: Arc<AtomicU64>,
+    recall: Recall,
+    /// The length of the journal when the last base was asked for.
+    based_at: u64,
+    /// How much must come before the next is.
+    base_bytes: u64,
+    /// Whether bases are laid: after how many bytes at the least.
+    bases: Option<u64>,
+}
+
+impl Keeper for JournalKeeper {
+    fn recall(&mut self, buffer: &mut EpochBuffer) -> Result<Option<Recalled>> {
+        self.recall.next(buffer)
+    }
+
+    fn keep(&mut self, cut: &Cut<'_>) -> Result<bool> {
+        let buffer = cut.buffer;
+        if !buffer.records.is_empty() {
+            let stretches: Vec<Stretch> = buffer.segments.iter().map(stretch_of).collect();
+            let positions: Vec<Position> = cut.reached.iter().map(position_of).collect();
+            let mut records = buffer.records.iter().map(|span| (span.start, span.length));
+            let frame = Frame::encode(FrameParts {
+                epoch: cut.epoch,
+                clock_us: clock::utc_us(),
+                bytes: &buffer.bytes,
+                records: &mut records,
+                stretches: &stretches,
+                oversize: &buffer.oversize,
+                ended: cut.ended,
+                positions: &positions,
+            });
+            self.journal.append(Entry::Frame(frame));
+        } else if cut.last {
+            self.bare_end.store(cut.epoch, Ordering::Release);
+        }
+        if cut.last {
+            self.journal.append(Entry::End { epoch: cut.epoch });
+        }
+        let Some(at_least) = self.bases else {
+            return Ok(false);
+        };
+        let appended = self.journal.appended_bytes();
+        let due = !cut.last && appended - self.based_at >= at_least.max(self.base_bytes);
+        if due {
+            self.based_at = appended;
+        }
+        Ok(due)
+    }
+}
+
+fn stretch_of(segment: &crate::io::part::Segment) -> Stretch {
+    Stretch {
+        first_record: segment.first_record,
+        partition: segment.partition,
+        start: segment.start,
+        offset: segment.offset,
+        line: segment.line,
+    }
+}
+
+fn position_of(reached: &crate::io::keeper::Reached) -> Position {
+    Position {
+        partition: reached.partition,
+        offset: reached.offset,
+        line: reached.line,
+        last_offset: reached.last_offset,
+        last_length: reached.last_length,
+        last_hash: reached.last_hash,
+    }
+}

@@ -1,0 +1,143 @@
+//! Epochs of earlier runs, brought back from the journal in their order.
+//!
+//! Epochs whose answer the outputs hold already are silent. Where nothing depends on how epochs
+//! were cut, several of them are recalled as one, which is faster.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::Result;
+use crate::io::keeper::Recalled;
+use crate::io::part::{EpochBuffer, Segment, Span};
+use crate::journal::{Frame, FrameAt, Storage, read_frames};
+use crate::time::Epoch;
+
+/// Silent epochs are recalled together up to this many records.
+const TOGETHER_RECORDS: usize = 32 << 10;
+/// See [`TOGETHER_RECORDS`]: whichever comes first.
+const TOGETHER_BYTES: usize = 8 << 20;
+
+/// What is recalled, and how.
+#[derive(Clone, Debug, Default)]
+pub struct RecallRules {
+    /// Epochs up to this one are silent.
+    pub silent_through: Option<Epoch>,
+    /// Whether silent epochs may be recalled together.
+    pub together: bool,
+    /// The epoch in which the input ended, where the journal alone decides that.
+    pub end: Option<Epoch>,
+    /// Whether everything is silent, and the last epoch ends the input.
+    pub survey: bool,
+}
+
+/// Gives the epochs of a journal.
+#[derive(Debug)]
+pub struct Recall {
+    storage: Arc<dyn Storage>,
+    index: Vec<FrameAt>,
+    next: usize,
+    rules: RecallRules,
+    /// Bytes that were recalled, for who draws the progress.
+    read_bytes: Arc<AtomicU64>,
+    /// Whether an end without records is still to be given.
+    bare_end: Option<Epoch>,
+}
+
+impl Recall {
+    /// Gives the epochs of `index`, whose frames lie in `storage`.
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        index: Vec<FrameAt>,
+        rules: RecallRules,
+        read_bytes: Arc<AtomicU64>,
+    ) -> Self {
+        let bare_end = rules
+            .end
+            .filter(|end| index.last().is_none_or(|last| last.epoch < *end));
+        Recall {
+            storage,
+            index,
+            next: 0,
+            rules,
+            read_bytes,
+            bare_end,
+        }
+    }
+
+    /// The next epoch, or several as one; their records are put into `buffer`, which is empty.
+    ///
+    /// # Errors
+    /// `Corrupt` where a frame is damaged, `Unavailable` where it cannot be read.
+    pub fn next(&mut self, buffer: &mut EpochBuffer) -> Result<Option<Recalled>> {
+        let mut recalled: Option<Recalled> = None;
+        while let Some(at) = self.index.get(self.next) {
+            let silent = self.is_silent(at.epoch);
+            if let Some(before) = &recalled {
+                let room = buffer.records.len() + at.records as usize <= TOGETHER_RECORDS
+                    && buffer.bytes.len() + at.bytes as usize <= TOGETHER_BYTES;
+                if !(self.rules.together && before.silent && silent && room) {
+                    break;
+                }
+            }
+            let read = read_frames(&*self.storage, std::slice::from_ref(at)).next();
+            let Some(frame) = read.transpose()? else { break };
+            self.read_bytes.fetch_add(at.bytes, Ordering::Relaxed);
+            self.next += 1;
+            let recalled = recalled.get_or_insert_default();
+            recalled.epoch = frame.epoch;
+            recalled.epochs += 1;
+            recalled.silent = silent;
+            recalled.ended.extend_from_slice(&frame.ended);
+            append(buffer, frame);
+        }
+        let over = self.next == self.index.len();
+        match &mut recalled {
+            Some(recalled) => {
+                recalled.more = !over || self.bare_end.is_some();
+                recalled.last = over && self.rules.end == Some(recalled.epoch);
+            }
+            None => {
+                // An end that was an epoch of its own.
+                recalled = self.bare_end.take().map(|epoch| Recalled {
+                    epoch,
+                    last: true,
+                    silent: self.is_silent(epoch),
+                    ..Recalled::default()
+                });
+            }
+        }
+        Ok(recalled)
+    }
+
+    fn is_silent(&self, epoch: Epoch) -> bool {
+        let silent_through = self.rules.silent_through;
+        self.rules.survey || silent_through.is_some_and(|through| epoch <= through)
+    }
+}
+
+/// Appends the records of `frame`.
+fn append(buffer: &mut EpochBuffer, mut frame: Frame) {
+    let (start, first) = (buffer.bytes.len(), buffer.records.len());
+    if buffer.bytes.is_empty() {
+        std::mem::swap(&mut buffer.bytes, &mut frame.bytes);
+    } else {
+        buffer.bytes.extend_from_slice(&frame.bytes);
+    }
+    buffer.records.extend(frame.records.iter().map(|span| Span {
+        start: start + span.start,
+        length: span.length,
+    }));
+    buffer
+        .segments
+        .extend(frame.stretches.iter().map(|stretch| Segment {
+            first_record: first + stretch.first_record,
+            partition: stretch.partition,
+            start: start + stretch.start,
+            offset: stretch.offset,
+            line: stretch.line,
+        }));
+    let oversize = frame.oversize.iter();
+    buffer
+        .oversize
+        .extend(oversize.map(|(record, length)| (first + record, *length)));
+}
