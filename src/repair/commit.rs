@@ -79,6 +79,8 @@ pub struct Office {
     pub totals: RefCell<Tally>,
     /// Epochs that held records, on the first worker.
     pub epochs: Cell<u64>,
+    /// The watermark, where it matters.
+    pub watermark: Cell<Option<i64>>,
     /// Where the outputs end when the run begins, by number of sink, and what was counted then.
     pub begun: Begun,
     /// What the outputs hold after an epoch, on the first worker, until it is known to be written

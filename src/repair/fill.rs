@@ -228,6 +228,11 @@ impl Filler {
         }
     }
 
+    /// The watermark of the latest epoch.
+    pub fn watermark(&self) -> Option<i64> {
+        self.watermark
+    }
+
     /// Whether missing ids must wait for the watermark.
     fn waits(&self) -> bool {
         self.rules.grace_us > 0

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::RunOptions;
+use super::base::BasePart;
 use super::commit::{Begun, Mark};
 use super::inputs::label_of;
 use super::journaling::{Journaling, Recovering};
@@ -23,7 +24,7 @@ use crate::io::cutter::Opened;
 use crate::io::input::Input;
 use crate::io::output::Output;
 use crate::journal::{
-    Entry, Identity, Journal, Options, Partition, Position, Recovered, Storage,
+    Entry, FrameAt, Identity, Journal, Options, Partition, Position, Recovered, Storage,
 };
 use crate::runtime::clock::{self, Moment};
 use crate::time::Epoch;
@@ -106,7 +107,7 @@ impl Resumption {
             self.keep_rules(dataflow, 0)?;
             return Ok(Begun::default());
         }
-        let begun = self.begun(dataflow.sinks.are_there(), &options.out);
+        let begun = self.begun(dataflow.sinks.are_there(), &options.out)?;
         if begun.mark.is_none() && !self.recovered.checkpoints.is_empty() {
             notice(format!(
                 "the outputs in {} are not those that the journal speaks of: they are written anew",
@@ -149,7 +150,7 @@ impl Resumption {
             together,
             ..RecallRules::default()
         };
-        let frames = self.recovered.frames.clone();
+        let frames = self.frames(begun);
         Recall::new(Arc::clone(&self.storage), frames, rules, Arc::clone(read_bytes))
     }
 
@@ -166,8 +167,8 @@ impl Resumption {
         Ok(())
     }
 
-    /// The last mark that the outputs in `folder` fit, of those before `epoch`.
-    pub fn begun(&self, sinks: [bool; 4], folder: &Path) -> Begun {
+    /// The last mark that the outputs in `folder` fit, and the base to begin with.
+    fn begun(&self, sinks: [bool; 4], folder: &Path) -> Result<Begun> {
         let lengths = Sink::ALL.map(|sink| {
             let path = folder.join(sink.file_name());
             path.metadata().map_or(0, |metadata| metadata.len())
@@ -176,15 +177,48 @@ impl Resumption {
             mark.epoch < self.recovered.next_epoch
                 && (0..4).all(|sink| !sinks[sink] || mark.lengths[sink] <= lengths[sink])
         };
+        let base = self.base();
         let checkpoints = self.recovered.checkpoints.iter().rev();
-        let mark = checkpoints
-            .filter_map(|checkpoint| postcard::from_bytes(&checkpoint.totals).ok())
-            .find(fits);
-        Begun {
-            base: None,
+        let marks = checkpoints.filter_map(|checkpoint| postcard::from_bytes(&checkpoint.totals).ok());
+        let based: Option<&Mark> = base
+            .as_ref()
+            .and_then(|(_, parts)| parts.iter().find_map(|part| part.mark.as_ref()));
+        let newest = marks.into_iter().find(fits);
+        let mark = newest
+            .into_iter()
+            .chain(based.filter(|mark| fits(mark)).cloned())
+            .max_by_key(|mark| mark.epoch);
+        // A base holds what came before it; outputs that end earlier need all of the journal.
+        let base = base.filter(|(epoch, _)| mark.as_ref().is_some_and(|mark| mark.epoch >= *epoch));
+        if base.is_none() && self.recovered.first_epoch > 0 {
+            return Err(Error::usage(format!(
+                "the outputs in \"{}\" are not those that the journal speaks of, and it no longer holds \
+                 what they follow from",
+                folder.display()
+            ))
+            .with_hint("give the output folder of the run that wrote the journal (--out)"));
+        }
+        Ok(Begun {
+            base: base.map(|(_, parts)| Arc::new(parts)),
             lengths: mark.as_ref().map_or([0; 4], |mark| mark.lengths),
             mark,
-        }
+        })
+    }
+
+    /// The newest base that can be read, and its epoch.
+    fn base(&self) -> Option<(Epoch, Vec<BasePart>)> {
+        let base = self.recovered.base.as_ref()?;
+        let parts: std::result::Result<Vec<BasePart>, _> =
+            base.parts.iter().map(|part| postcard::from_bytes(part)).collect();
+        Some((base.epoch, parts.ok()?))
+    }
+
+    /// The frames that a run recalls that begins with `begun`.
+    fn frames(&self, begun: &Begun) -> Vec<FrameAt> {
+        let base = begun.base.as_ref().and(self.recovered.base.as_ref());
+        let after = base.map_or(0, |base| base.epoch + 1);
+        let frames = self.recovered.frames.iter();
+        frames.filter(|at| at.epoch >= after).copied().collect()
     }
 }
 

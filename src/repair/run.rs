@@ -316,6 +316,7 @@ impl Job {
             halt: self.halt.clone(),
             totals: Default::default(),
             epochs: Default::default(),
+            watermark: Default::default(),
             begun: self.begun.clone(),
             marks: Default::default(),
             bases: Rc::clone(&bases),
@@ -375,7 +376,11 @@ impl Job {
             totals: office.totals.take(),
             epochs: office.epochs.get(),
             ended,
-            final_until: None,
+            final_until: self
+                .dataflow
+                .horizon
+                .as_ref()
+                .and_then(|horizon| Some(office.watermark.get()?.saturating_sub(horizon.horizon_us))),
         }
     }
 

@@ -455,6 +455,7 @@ fn fill<'scope>(
                 }
                 filler.apply(due.data.epoch, &mut notes);
                 office.bases.lay_filler(epoch, &filler);
+                office.watermark.set(filler.watermark());
                 output
                     .session(&due.capabilities[0])
                     .give_iterator(notes.drain(..));
