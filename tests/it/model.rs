@@ -1,6 +1,7 @@
 //! The naive model of the repair: the contract's definition as plain loops over all records so
 //! far, from scratch for every epoch. Slow and obvious on purpose; it shares no code with the
-//! engine that it judges. Forgetting (`dedup.horizon`) is not in it.
+//! engine that it judges. Forgetting (`dedup.horizon`) depends on what was known when, so it has a
+//! model of its own beside it, [`horizon`], that goes from epoch to epoch.
 //!
 //! Where the contract is silent the model takes the side that the comments here name.
 
@@ -11,6 +12,7 @@ use chrono::{DateTime, NaiveDate};
 use crate::json::{Json, quoted};
 
 mod cases;
+pub(crate) mod horizon;
 
 /// Which member names the stream.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,6 +48,13 @@ pub(crate) enum Fill {
     Fixed(String),
 }
 
+/// What becomes of a record whose id was forgotten though its time lies before the horizon.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum OnReset {
+    DeadLetter,
+    NewSequence,
+}
+
 /// The rules of a dataflow file, as far as they change the answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -58,6 +67,11 @@ pub(crate) struct Config {
     pub(crate) format: Format,
     pub(crate) key: Option<Vec<String>>,
     pub(crate) keep: Keep,
+    /// None remembers for ever.
+    pub(crate) horizon_ms: Option<i64>,
+    /// None is ten horizons.
+    pub(crate) stream_ttl_ms: Option<i64>,
+    pub(crate) on_reset: OnReset,
     pub(crate) reconstruct: bool,
     pub(crate) fill: Fill,
     pub(crate) grace_ms: i64,
@@ -80,6 +94,9 @@ impl Default for Config {
             format: Format::Iso8601,
             key: None,
             keep: Keep::First,
+            horizon_ms: None,
+            stream_ttl_ms: None,
+            on_reset: OnReset::DeadLetter,
             reconstruct: true,
             fill: Fill::MostFrequent,
             grace_ms: 0,
@@ -150,6 +167,12 @@ impl Config {
         if self.keep == Keep::Last {
             line("keep = \"last\"".into());
         }
+        if let Some(ms) = self.horizon_ms {
+            line(format!("horizon = \"{ms}ms\""));
+        }
+        if let Some(ms) = self.stream_ttl_ms {
+            line(format!("stream_ttl = \"{ms}ms\""));
+        }
         line("\n[gaps]".into());
         if !self.reconstruct {
             line("reconstruct = false".into());
@@ -158,6 +181,9 @@ impl Config {
             Fill::MostFrequent => {}
             Fill::LowerNeighbour => line("type = \"lower-neighbour\"".into()),
             Fill::Fixed(kind) => line(format!("type = {{ fixed = {} }}", text(kind))),
+        }
+        if self.on_reset == OnReset::NewSequence {
+            line("on_reset = \"new-sequence\"".into());
         }
         if self.grace_ms != usual.grace_ms {
             line(format!("grace = \"{}ms\"", self.grace_ms));
@@ -532,6 +558,10 @@ pub(crate) struct Answer {
     pub(crate) reconstructed: Vec<((Stream, i64), String)>,
     pub(crate) letters: BTreeSet<Letter>,
     pub(crate) gaps: BTreeSet<Gap>,
+    /// Letters that stand once more: two incarnations of a stream may lack the same ids.
+    pub(crate) repeated_letters: Vec<Letter>,
+    /// Gaps that are open once more.
+    pub(crate) repeated_gaps: Vec<Gap>,
 }
 
 impl Answer {
@@ -548,7 +578,7 @@ impl Answer {
     /// How many letters stand for each reason.
     pub(crate) fn dead(&self) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
-        for letter in &self.letters {
+        for letter in self.letters.iter().chain(&self.repeated_letters) {
             *counts.entry(letter.reason.clone()).or_default() += 1;
         }
         counts
@@ -556,7 +586,20 @@ impl Answer {
 
     /// How many ids the open gaps miss.
     pub(crate) fn missing_ids(&self) -> u128 {
-        self.gaps.iter().map(Gap::width).sum()
+        let gaps = self.gaps.iter().chain(&self.repeated_gaps);
+        gaps.map(Gap::width).sum()
+    }
+
+    fn add_letter(&mut self, letter: Letter) {
+        if !self.letters.insert(letter.clone()) {
+            self.repeated_letters.push(letter);
+        }
+    }
+
+    fn add_gap(&mut self, gap: Gap) {
+        if !self.gaps.insert(gap.clone()) {
+            self.repeated_gaps.push(gap);
+        }
     }
 }
 
@@ -588,6 +631,9 @@ impl Model {
 
     /// The answer after each epoch of `size` records.
     pub(crate) fn answers(&self, size: usize) -> Vec<Answer> {
+        if self.config.horizon_ms.is_some() {
+            return self.history(size).answers;
+        }
         let watermarks = self.watermarks(size);
         let epochs = watermarks.iter().enumerate().map(|(epoch, watermark)| {
             let end = (epoch + 1) * size;
@@ -606,13 +652,20 @@ impl Model {
         epochs.collect()
     }
 
-    /// The answer to the whole input, however it was cut.
+    /// The answer to the whole input, however it was cut; with a horizon, where it is one epoch.
     pub(crate) fn last_answer(&self) -> Answer {
+        if self.config.horizon_ms.is_some() {
+            let answers = self.history(self.records.len().max(1)).answers;
+            return answers.into_iter().next_back().unwrap_or_default();
+        }
         self.answer(self.records.len(), Due::All)
     }
 
     /// How many reconstructed events were withdrawn because the event itself came.
     pub(crate) fn filled_ids(&self, size: usize, answers: &[Answer]) -> u64 {
+        if self.config.horizon_ms.is_some() {
+            return self.history(size).filled_ids;
+        }
         let mut filled = 0;
         for (epoch, before) in answers.iter().enumerate() {
             let end = self.records.len().min((epoch + 2) * size);
