@@ -188,7 +188,10 @@ struct Trial {
 struct Pace {
     /// The milliseconds from a start to the end of its recovery.
     recovery: usize,
-    /// The milliseconds that runs read before they were killed, and the records that they read.
+    /// The time to give a run before it is known how fast runs read; it grows with each that is
+    /// killed before it has journaled anything.
+    patience: usize,
+    /// The milliseconds between the end of recovery and death, and the records read then.
     reading: usize,
     records: u64,
 }
@@ -233,6 +236,7 @@ impl Trial {
             given: 0,
             pace: Pace {
                 recovery: 30,
+                patience: 60,
                 reading: 0,
                 records: 0,
             },
@@ -263,10 +267,14 @@ impl Trial {
                 self.tally.kills += 1;
                 self.tally.after_commit += usize::from(has_frames(known.as_ref()));
                 self.tally.in_recovery += usize::from(had_frames && !death.has_recovered());
-                if let Some(Moment::Reading(ticks)) = moment {
-                    let after = known.as_ref().map_or(0, |known| known.records);
-                    self.pace.reading += ticks;
-                    self.pace.records += after.saturating_sub(before);
+                match moment {
+                    Some(Moment::Reading(ticks)) if had_frames => {
+                        let after = known.as_ref().map_or(0, |known| known.records);
+                        self.pace.reading += ticks;
+                        self.pace.records += after.saturating_sub(before);
+                    }
+                    _ if !has_frames(known.as_ref()) => self.pace.patience *= 2,
+                    _ => {}
                 }
                 continue;
             }
@@ -386,7 +394,7 @@ impl Trial {
     /// The time from which to draw how long a run reads, such that the input lasts for all kills.
     fn reading_ticks(&self, known: Option<&Inspected>) -> usize {
         if self.pace.records == 0 {
-            return 60;
+            return self.pace.patience;
         }
         let there = match self.input {
             Input::Growing => &self.content[..self.given],
