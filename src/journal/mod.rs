@@ -31,6 +31,7 @@
 //! ```
 
 mod bytes;
+pub mod columns;
 mod entry;
 mod frame;
 mod reader;
