@@ -8,14 +8,16 @@
 //! is written), [`commit`] (where it is written).
 //!
 //! Across runs: [`resume`] (where a run begins), [`recall`] (epochs of earlier runs), [`base`] (what is
-//! known after an epoch),
-//! [`journaling`] (what is kept while it goes on).
+//! known after an epoch), [`journaling`] (what is kept while it goes on), [`mod@compare`] (what two
+//! runs publish differently).
 //!
-//! Around it: [`mod@run`] (workers, from start to report), `feed` (the worker loop), [`tally`] (what is counted, and held against each other),
-//! [`report`] (what a run says of itself).
+//! Around it: [`mod@run`] (workers, from start to report), `feed` (the worker loop), [`tally`] (what
+//! is counted, and held against each other), [`report`] (what a run says of itself).
+
 
 pub mod base;
 pub mod commit;
+pub mod compare;
 pub mod desk;
 mod feed;
 pub mod fill;

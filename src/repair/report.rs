@@ -316,7 +316,11 @@ fn elapsed(seconds: f64) -> String {
 
 /// `text` on one line of a terminal, without anything that the terminal would obey.
 fn printable(text: &str) -> String {
-    const MAX_CHARS: usize = 92;
+    printable_within(92, text)
+}
+
+/// As [`printable`], in at most `max_chars` characters.
+pub(super) fn printable_within(max_chars: usize, text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars() {
         match c {
@@ -324,8 +328,8 @@ fn printable(text: &str) -> String {
             c => shown.extend(c.escape_debug()),
         }
     }
-    if shown.chars().count() > MAX_CHARS {
-        shown = shown.chars().take(MAX_CHARS - 1).collect();
+    if shown.chars().count() > max_chars {
+        shown = shown.chars().take(max_chars.saturating_sub(1)).collect();
         shown.push('…');
     }
     shown

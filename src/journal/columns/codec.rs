@@ -295,7 +295,7 @@ impl Abomonation for Chunk {
     }
 
     #[rustfmt::skip]
-    unsafe fn exhume<'a, 'b>(&'a mut self, mut bytes: &'b mut [u8]) -> Option<&'b mut [u8]> {
+    unsafe fn exhume<'b>(&mut self, mut bytes: &'b mut [u8]) -> Option<&'b mut [u8]> {
         let Chunk {
             epoch: _, first: _,
             ids, times, prints, key_ends, fault_rows, detail_ends, stream_ends, type_ends,
