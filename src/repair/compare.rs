@@ -57,6 +57,8 @@ pub enum Change {
     InferredOtherwise,
     /// A record is set aside for another reason: the old one, and the new one.
     SetAsideOtherwise(Reason, Reason),
+    /// Of equal records another one is set aside, for the same reason.
+    OtherCopySetAside(Reason),
     /// A letter stands no longer, and it is none of the above.
     NoLongerSetAside(Reason),
     /// A letter stands that did not, and it is none of the above.
@@ -74,6 +76,7 @@ impl fmt::Display for Change {
             Change::NewlyInferred => f.write_str("newly inferred"),
             Change::InferredOtherwise => f.write_str("inferred otherwise"),
             Change::SetAsideOtherwise(was, now) => write!(f, "set aside, was {was}, now {now}"),
+            Change::OtherCopySetAside(reason) => write!(f, "another copy set aside as {reason}"),
             Change::NoLongerSetAside(was) => write!(f, "no longer set aside, was {was}"),
             Change::NewlySetAside(now) => write!(f, "newly set aside, now {now}"),
         }
@@ -157,14 +160,7 @@ pub fn compare(old: &Path, new: &Path, spec: &EventSpec) -> Result<Comparison> {
         comparison.add(Change::NewlyPublished(reason), place, Some(text(&line)));
     }
     pair_inferred(old_inferred, new_inferred, spec, &mut comparison);
-    for letter in was.rest() {
-        let change = Change::NoLongerSetAside(letter.reason);
-        comparison.add(change, Some(letter.describe_whole()), None);
-    }
-    for letter in now.rest() {
-        let change = Change::NewlySetAside(letter.reason);
-        comparison.add(change, None, Some(letter.describe_whole()));
-    }
+    pair_copies(was.rest(), now.rest(), &mut comparison);
     Ok(comparison)
 }
 
@@ -233,6 +229,38 @@ fn pair_letters(
         .iter()
         .filter_map(|place| by_place.get_mut(place)?.pop_front());
     (old_rest, new_rest.collect())
+}
+
+/// Pairs the letters about equal records; what is left stands on one side alone.
+fn pair_copies(
+    old: impl Iterator<Item = Letter>,
+    new: impl Iterator<Item = Letter>,
+    comparison: &mut Comparison,
+) {
+    let mut new: Vec<Option<Letter>> = new.map(Some).collect();
+    let mut by_record: HashMap<Letter, VecDeque<usize>, foldhash::fast::RandomState> =
+        HashMap::default();
+    for (nth, letter) in new.iter().enumerate() {
+        if let Some(record) = letter.as_ref().and_then(Letter::without_place) {
+            by_record.entry(record).or_default().push_back(nth);
+        }
+    }
+    for letter in old {
+        let others = letter.without_place();
+        let nth = others.and_then(|record| by_record.get_mut(&record)?.pop_front());
+        let (change, other) = match nth.and_then(|nth| new.get_mut(nth)?.take()) {
+            Some(other) => (
+                Change::OtherCopySetAside(letter.reason),
+                Some(other.describe()),
+            ),
+            None => (Change::NoLongerSetAside(letter.reason), None),
+        };
+        comparison.add(change, Some(letter.describe_whole()), other);
+    }
+    for letter in new.into_iter().flatten() {
+        let change = Change::NewlySetAside(letter.reason);
+        comparison.add(change, None, Some(letter.describe_whole()));
+    }
 }
 
 /// Pairs the inferred events of one stream and id whose content differs.

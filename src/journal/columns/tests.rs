@@ -185,37 +185,43 @@ fn what_cannot_be_read_is_an_error() {
     assert!(!scratch_name(&cache.path).exists());
 }
 
+/// Reads a cache from memory, as from a file of `length` bytes.
+#[track_caller]
+fn check_damaged(bytes: &[u8], length: usize, what: &str) {
+    let build = fingerprint::of_this_build();
+    let decoded = codec::decode(bytes, length as u64, build, BINDING);
+    let is_seen = matches!(decoded, Err(Refusal::Unfit(Unfit::Damaged)));
+    assert!(is_seen, "{what}");
+}
+
 #[test]
 fn every_truncation_is_seen() {
-    let bytes = written(&samples());
+    let mut bytes = written(&samples());
     for length in 0..bytes.len() {
-        check_unfit(&bytes[..length], Unfit::Damaged);
+        check_damaged(&bytes[..length], length, &format!("{length} bytes"));
+        // The file becomes shorter while it is read.
+        check_damaged(
+            &bytes[..length],
+            bytes.len(),
+            &format!("{length} bytes left"),
+        );
     }
-    let mut longer = bytes;
-    longer.push(0);
-    check_unfit(&longer, Unfit::Damaged);
+    check_unfit(&bytes[..bytes.len() / 2], Unfit::Damaged);
+    bytes.push(0);
+    check_unfit(&bytes, Unfit::Damaged);
 }
 
 #[test]
 fn every_flipped_bit_is_seen() {
-    let bytes = written(&samples());
-    let cache = cache();
+    let mut bytes = written(&samples());
     for bit in 0..bytes.len() * 8 {
-        let mut damaged = bytes.clone();
-        damaged[bit / 8] ^= 1 << (bit % 8);
-        let decoded = codec::decode(
-            &damaged[..],
-            damaged.len() as u64,
-            fingerprint::of_this_build(),
-            BINDING,
-        );
-        assert!(
-            matches!(decoded, Err(Refusal::Unfit(Unfit::Damaged))),
-            "bit {bit}"
-        );
+        let flip = 1 << (bit % 8);
+        bytes[bit / 8] ^= flip;
+        check_damaged(&bytes, bytes.len(), &format!("bit {bit}"));
+        bytes[bit / 8] ^= flip;
     }
-    fs::write(&cache.path, &bytes).unwrap();
-    assert!(Loaded::open(&cache.path, BINDING).unwrap().is_some());
+    let build = fingerprint::of_this_build();
+    assert!(codec::decode(&bytes[..], bytes.len() as u64, build, BINDING).is_ok());
 }
 
 #[test]

@@ -28,6 +28,14 @@ pub(super) struct Letter {
 }
 
 impl Letter {
+    /// The reason and the record; none where the letter is about gaps.
+    pub(super) fn without_place(&self) -> Option<Letter> {
+        self.reason.is_about_record().then(|| Letter {
+            place: Box::default(),
+            ..self.clone()
+        })
+    }
+
     /// Reason and place, for a person.
     pub(super) fn describe(&self) -> String {
         let place: Value = serde_json::from_str(&self.place).unwrap_or_default();

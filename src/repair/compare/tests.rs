@@ -159,6 +159,31 @@ fn copies_change_places() {
 }
 
 #[test]
+fn equal_copies_change_places() {
+    let (a, b) = (event(1, "a"), event(2, "b"));
+    let clean = lines(&[a.clone(), b.clone()]);
+    let old = lines(&[
+        letter("duplicate", 2, 0, &a),
+        letter("duplicate", 3, 0, &a),
+        letter("duplicate", 5, 0, &b),
+    ]);
+    let new = lines(&[letter("duplicate", 1, 0, &a), letter("duplicate", 3, 0, &a)]);
+    check(
+        (&clean, &old),
+        (&clean, &new),
+        &format!(
+            "
+            another copy set aside as duplicate: 1
+            old  duplicate at in.jsonl:2 {a}
+            new  duplicate at in.jsonl:1
+            no longer set aside, was duplicate: 1
+            old  duplicate at in.jsonl:5 {b}
+            "
+        ),
+    );
+}
+
+#[test]
 fn a_letter_has_the_bytes_of_the_record_and_not_of_the_line() {
     // Published with `valid` added; and a letter's JSON is read without the spaces around it.
     let bare = r#"{"event_id":1,"type":"T","timestamp":"2025-02-09T12:00:00Z"}"#;
