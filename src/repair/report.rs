@@ -434,7 +434,7 @@ mod tests {
             workers: 2,
             elapsed_s: 0.361_234_567_8,
             stopped: true,
-            examples: BTreeMap::new(),
+            ..Report::default()
         }
     }
 
