@@ -93,8 +93,15 @@ fn a_source_is_enough_and_the_rest_has_defaults() {
             dead: sink,
             gaps: None,
         },
+        horizon: None,
+        journal: JournalSpec::default(),
+        text: FileText::default(),
     };
-    assert_eq!(tables(""), expected);
+    let without_text = |tables_text: &str| Dataflow {
+        text: FileText::default(),
+        ..tables(tables_text)
+    };
+    assert_eq!(without_text(""), expected);
     let spelled_out = r#"
         [event]
         id = "event_id"
@@ -122,7 +129,7 @@ fn a_source_is_enough_and_the_rest_has_defaults() {
         annotate = true
         [sink.dead]
     "#;
-    assert_eq!(tables(spelled_out), expected);
+    assert_eq!(without_text(spelled_out), expected);
 }
 
 #[test]
@@ -293,29 +300,60 @@ fn unknown_keys_have_a_nearest_name_or_a_table() {
 }
 
 #[test]
-fn what_other_versions_have_is_named_as_such() {
-    let later = "is not in this version of amend";
-    let forever = "leave it out: this version remembers every";
-    check_tables(
-        "[dedup]\nhorizon = \"24h\"",
-        &format!("5:1: [dedup] horizon {later}"),
-        forever,
+fn what_is_forgotten() {
+    let horizon = |text: &str| tables(text).horizon.map(|h| (h.horizon_us, h.stream_ttl_us, h.on_reset));
+    let hour = 3_600_000_000;
+    assert_eq!(
+        horizon("[dedup]\nhorizon = \"1h\""),
+        Some((hour, 10 * hour, OnReset::DeadLetter))
+    );
+    assert_eq!(
+        horizon("[dedup]\nhorizon = \"1h\"\nstream_ttl = \"2h\"\n[gaps]\non_reset = \"new-sequence\""),
+        Some((hour, 2 * hour, OnReset::NewSequence))
     );
     check_tables(
-        "[dedup]\nstream_ttl = 1",
-        &format!("5:1: [dedup] stream_ttl {later}"),
-        forever,
+        "[dedup]\nstream_ttl = \"1h\"",
+        "5:14: [dedup] stream_ttl = \"1h\" has no meaning without dedup.horizon",
+        "add horizon to [dedup]",
     );
     check_tables(
         "[gaps]\non_reset = \"new-sequence\"",
-        &format!("5:1: [gaps] on_reset {later}"),
-        "leave it out",
+        "5:12: [gaps] on_reset = \"new-sequence\" has no meaning without dedup.horizon",
+        "add horizon to [dedup]",
     );
     check_tables(
-        "[journal]",
-        &format!("4:2: [journal] {later}"),
-        "leave it out",
+        "[dedup]\nhorizon = \"1s\"\n[gaps]\ngrace = \"2s\"",
+        "5:11: [dedup] horizon = \"1s\" is shorter than gaps.grace",
+        "make the grace shorter",
     );
+}
+
+#[test]
+fn how_a_journal_is_kept() {
+    let journal = |text: &str| {
+        let spec = tables(text).journal;
+        (spec.segment_bytes, spec.retain_us)
+    };
+    assert_eq!(journal("[journal]"), (64 << 20, None));
+    assert_eq!(
+        journal("[dedup]\nhorizon = \"1h\"\n[journal]\nsegment = \"64KiB\"\nretain = \"1s\""),
+        (64 << 10, Some(1_000_000))
+    );
+    check_tables(
+        "[journal]\nretain = \"1h\"",
+        "5:10: [journal] retain = \"1h\" needs dedup.horizon",
+        "recovery needs all of the journal",
+    );
+    check_tables(
+        "[journal]\nsegment = \"64 parsecs\"",
+        "5:11: [journal] segment = \"64 parsecs\" is no size",
+        "such as \"64MiB\"",
+    );
+}
+
+#[test]
+fn what_other_versions_have_is_named_as_such() {
+    let later = "is not in this version of amend";
     check_tables(
         "[sink.requests]",
         &format!("4:7: [sink.requests] {later}"),
