@@ -155,7 +155,75 @@ struct Arrived {
 /// `ticks` marks epochs, as a rule each on every worker. An epoch is applied when all inputs have
 /// passed it, and `on_applied` is called right then; an epoch without a tick and a record never
 /// came. What lies behind the horizon is forgotten as soon as the watermark of the first epoch to
-/// come is there, so that memory comes back while nothing arrives.
+/// come is there, so that memory comes back while nothing arrives. `on_applied` is given the state
+/// and must not borrow `core` itself.
+///
+/// ```
+/// use std::cell::RefCell;
+/// use std::rc::Rc;
+///
+/// use amend::operators::dedup::Keep;
+/// use amend::operators::retained::{OnReset, Retained, Row, Rules, retained};
+/// use amend::operators::sightings::Sighting;
+/// use amend::operators::{Label, Print};
+/// use timely::dataflow::operators::{Input, Inspect};
+///
+/// timely::execute_directly(|worker| {
+///     let seen = Rc::new(RefCell::new(Vec::new()));
+///     let out = seen.clone();
+///     let rules = Rules {
+///         horizon_us: 10,
+///         max_ahead_us: 1000,
+///         stream_ttl_us: 100,
+///         max_width: 5,
+///         keep: Keep::First,
+///         on_reset: OnReset::DeadLetter,
+///         tags: false,
+///         witnesses: false,
+///     };
+///     let core = Rc::new(RefCell::new(Retained::new(rules, Box::new(|stream| stream + 1000))));
+///     let (mut rows, mut watermarks, mut ticks) = worker.dataflow(|scope| {
+///         let (row_input, rows) = scope.new_input::<Vec<_>>();
+///         let (watermark_input, watermarks) = scope.new_input::<Vec<_>>();
+///         let (tick_input, ticks) = scope.new_input::<Vec<()>>();
+///         let on_applied = Box::new(|_, _: &Retained| {});
+///         retained(rows, watermarks, ticks, |stream| stream.into(), core, on_applied)
+///             .verdicts
+///             .inspect(move |(epoch, verdict)| out.borrow_mut().push((*epoch, verdict.label)));
+///         (row_input, watermark_input, tick_input)
+///     });
+///     let row = |id, time| Row {
+///         seen: Sighting {
+///             stream: 1,
+///             tag: 0,
+///             id,
+///             time,
+///             print: Print::new(7, true),
+///             reader: 0,
+///             index: id as u32,
+///         },
+///         key: Vec::new(),
+///     };
+///     for id in [1, 2, 4] {
+///         rows.send(row(id, 100 + id));
+///     }
+///     ticks.send(());
+///     rows.advance_to(1);
+///     watermarks.advance_to(1);
+///     ticks.advance_to(1);
+///     watermarks.send((0, 114)); // The horizon is 104: the ids 1 and 2 are forgotten.
+///     rows.send(row(2, 102));
+///     rows.send(row(1, 114));
+///     rows.send(row(4, 104));
+///     ticks.send(());
+///     (rows.close(), watermarks.close(), ticks.close());
+///     while worker.has_dataflows() {
+///         worker.step();
+///     }
+///     let expected = [(1, Label::OutOfSequence), (1, Label::Late), (1, Label::Duplicate)];
+///     assert_eq!(*seen.borrow(), expected);
+/// });
+/// ```
 pub fn retained<'scope, T: Clone + 'static>(
     rows: StreamVec<'scope, Epoch, Row>,
     watermarks: StreamVec<'scope, Epoch, (u64, i64)>,

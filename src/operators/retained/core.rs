@@ -90,6 +90,12 @@ impl Retained {
         self.events
     }
 
+    /// The number of heads and streams that wait to be looked at.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.ripening.len() + self.silence.len()
+    }
+
     /// Begins an epoch in which this watermark is in force: forgets what lies behind the horizon,
     /// and streams that are silent. Doing so again in an epoch, with a later watermark, is the same
     /// as doing it once with the later one, save where the first watermark of all is concerned.
