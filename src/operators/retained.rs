@@ -141,6 +141,9 @@ pub struct Streams<'scope> {
     pub types: StreamVec<'scope, Epoch, (u32, u32, u64)>,
 }
 
+/// Is told of every epoch that was applied, with the state after it.
+pub type OnApplied = Box<dyn FnMut(Epoch, &Retained)>;
+
 /// What arrived for an epoch.
 #[derive(Default)]
 struct Arrived {
@@ -230,7 +233,7 @@ pub fn retained<'scope, T: Clone + 'static>(
     ticks: StreamVec<'scope, Epoch, T>,
     route: impl Fn(u32) -> u64 + 'static,
     core: Rc<RefCell<Retained>>,
-    mut on_applied: Box<dyn FnMut(Epoch, &Retained)>,
+    mut on_applied: OnApplied,
 ) -> Streams<'scope> {
     let mut builder = OperatorBuilder::new("Retained".to_owned(), ticks.scope());
     let by_stream = Exchange::new(move |row: &Row| route(row.seen.stream));

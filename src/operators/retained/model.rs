@@ -91,8 +91,10 @@ impl Incarnation {
 
     fn gaps(&self, rules: &Rules) -> BTreeSet<(u32, Gap)> {
         let elements = self.elements(rules);
-        let gaps = elements.windows(2).filter_map(|pair| {
-            (width(&pair[0], &pair[1]) > 0).then(|| {
+        let pairs = elements.windows(2);
+        let gaps = pairs
+            .filter(|pair| width(&pair[0], &pair[1]) > 0)
+            .map(|pair| {
                 let gap = Gap {
                     below: pair[0].last,
                     above: pair[1].first,
@@ -101,8 +103,7 @@ impl Incarnation {
                     below_tag: pair[0].last_tag,
                 };
                 (self.number, gap)
-            })
-        });
+            });
         gaps.collect()
     }
 
