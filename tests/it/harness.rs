@@ -4,10 +4,11 @@
 //! and never adds what is; within an epoch `changes.jsonl` has net changes only, in the order of
 //! the contract; every dead letter carries its record.
 //!
-//! Published events are a set. The bytes of an event decide its stream and its key, so two events
-//! with the same bytes are copies and only one is published; what the engine adds or leaves out
-//! (`valid`, line breaks) cannot make two events equal unless `valid` is part of the key, which
-//! no case has.
+//! Without a horizon published events are a set. The bytes of an event decide its stream and its key,
+//! so two events with the same bytes are copies and only one is published; what the engine adds or
+//! leaves out (`valid`, line breaks) cannot make two events equal unless `valid` is part of the key,
+//! which no case has. With a horizon they are a multiset: what was forgotten may come again, and two
+//! incarnations of a stream may lack the same ids.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -38,7 +39,8 @@ pub(crate) struct Case {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) workers: usize,
-    /// Records in an epoch; none lets the engine choose, and only the end is compared.
+    /// Records in an epoch; none lets the engine choose, and only the end is compared: with a
+    /// horizon what was forgotten by then depends on the choice.
     pub(crate) epoch: Option<usize>,
 }
 
@@ -155,6 +157,7 @@ pub(crate) struct Expected<'a> {
     places: BTreeMap<(usize, u64), &'a [u8]>,
     is_cut_known: bool,
     last: Answer,
+    clean: String,
     filled_ids: u64,
 }
 
@@ -162,16 +165,41 @@ pub(crate) struct Expected<'a> {
 struct Rows {
     /// In the order in which they would be inserted.
     published: Vec<String>,
-    letters: BTreeSet<String>,
-    gaps: BTreeSet<String>,
+    letters: Bag,
+    gaps: Bag,
+}
+
+/// How often each row stands.
+type Bag = BTreeMap<String, usize>;
+
+fn bag(rows: impl IntoIterator<Item = String>) -> Bag {
+    let mut bag = Bag::new();
+    for row in rows {
+        *bag.entry(row).or_default() += 1;
+    }
+    bag
 }
 
 impl<'a> Expected<'a> {
     /// What `model` answers when epochs hold `epoch` records.
     pub(crate) fn new(case: &'a Case, model: &'a Model, epoch: Option<usize>) -> Expected<'a> {
-        let answers = match epoch {
-            Some(size) => model.answers(size),
-            None => vec![model.last_answer()],
+        let (answers, clean, filled_ids) = match epoch {
+            _ if model.config.horizon_ms.is_some() => {
+                let size = epoch.expect("with a horizon the cut into epochs is known");
+                let history = model.history(size);
+                (history.answers, history.clean, history.filled_ids)
+            }
+            Some(size) => {
+                let answers = model.answers(size);
+                let filled_ids = model.filled_ids(size, &answers);
+                let clean = answers.last().map(Answer::clean).unwrap_or_default();
+                (answers, clean, filled_ids)
+            }
+            None => {
+                let answer = model.last_answer();
+                let clean = answer.clean();
+                (vec![answer], clean, 0)
+            }
         };
         let rows = |answer: &Answer| {
             let kept = answer.kept.iter().map(|text| ("observed", text));
@@ -184,12 +212,12 @@ impl<'a> Expected<'a> {
                     .chain(reconstructed)
                     .map(|(origin, text)| format!("{origin} {}", text.trim_matches(JSON_SPACE)))
                     .collect(),
-                letters: answer
+                letters: bag(answer
                     .letters
                     .iter()
-                    .map(|letter| case.letter_row(letter))
-                    .collect(),
-                gaps: answer.gaps.iter().map(gap_row).collect(),
+                    .chain(&answer.repeated_letters)
+                    .map(|letter| case.letter_row(letter))),
+                gaps: bag(answer.gaps.iter().chain(&answer.repeated_gaps).map(gap_row)),
             }
         };
         let records = model.records.iter();
@@ -200,7 +228,8 @@ impl<'a> Expected<'a> {
             places: records.map(place).collect(),
             epochs: answers.iter().map(rows).collect(),
             is_cut_known: epoch.is_some(),
-            filled_ids: epoch.map_or(0, |size| model.filled_ids(size, &answers)),
+            filled_ids,
+            clean,
             last: answers.into_iter().next_back().unwrap_or_default(),
         }
     }
@@ -212,7 +241,7 @@ impl<'a> Expected<'a> {
         let gaps = self.gaps(&output.gaps)?;
         for (nth, rows) in self.epochs.iter().enumerate() {
             let epoch = self.is_cut_known.then_some(nth);
-            let published = rows.published.iter().cloned().collect();
+            let published = bag(rows.published.iter().cloned());
             changes.compare(epoch, &published)?;
             letters.compare(epoch, &rows.letters)?;
             gaps.compare(epoch, &rows.gaps)?;
@@ -241,9 +270,9 @@ impl<'a> Expected<'a> {
             #[serde(borrow)]
             event: &'a RawValue,
         }
-        let mut log = Log::new("changes.jsonl");
+        let mut log = self.log("changes.jsonl");
         let mut within = InEpoch::default();
-        let places: Vec<BTreeMap<&str, usize>> = self
+        let places: Vec<BTreeMap<&str, Vec<usize>>> = self
             .epochs
             .iter()
             .map(|rows| places(&rows.published))
@@ -254,17 +283,15 @@ impl<'a> Expected<'a> {
                 serde_json::from_str(line).map_err(|error| at(&error.to_string()))?;
             let row = format!("{} {}", change.origin, change.event.get());
             // Where the cut is not known, nor is what stood in between.
-            let place = match places.get(change.epoch).filter(|_| self.is_cut_known) {
-                Some(places) if change.op == "insert" => Some(
-                    places
-                        .get(row.as_str())
-                        .copied()
-                        .ok_or_else(|| at("is not to be published"))?,
-                ),
-                _ => None,
+            let places = match places.get(change.epoch).filter(|_| self.is_cut_known) {
+                Some(places) if change.op == "insert" => {
+                    let places = places.get(row.as_str());
+                    &places.ok_or_else(|| at("is not to be published"))?[..]
+                }
+                _ => &[0],
             };
             within
-                .next(change.epoch, change.op, change.origin, &row, place)
+                .next(change.epoch, change.op, change.origin, &row, places)
                 .map_err(&at)?;
             log.apply(change.epoch, change.op, row).map_err(&at)?;
         }
@@ -298,7 +325,7 @@ impl<'a> Expected<'a> {
             from: Option<i64>,
             to: Option<i64>,
         }
-        let mut log = Log::new("dead.jsonl");
+        let mut log = self.log("dead.jsonl");
         for (nth, line) in text.lines().enumerate() {
             let at = |error: &str| format!("dead.jsonl:{}: {error}: {line}", nth + 1);
             let letter: Line<'_> =
@@ -355,7 +382,7 @@ impl<'a> Expected<'a> {
             from: i64,
             to: i64,
         }
-        let mut log = Log::new("gaps.jsonl");
+        let mut log = self.log("gaps.jsonl");
         for (nth, line) in text.lines().enumerate() {
             let at = |error: &str| format!("gaps.jsonl:{}: {error}: {line}", nth + 1);
             let gap: Line<'_> =
@@ -376,8 +403,13 @@ impl<'a> Expected<'a> {
         Ok(log.end())
     }
 
+    /// An empty changelog.
+    fn log(&self, name: &'static str) -> Log {
+        Log::new(name, self.model.config.horizon_ms.is_some())
+    }
+
     fn clean(&self, text: &str) -> Result<(), String> {
-        let expected = self.last.clean();
+        let expected = &self.clean;
         if text == expected {
             return Ok(());
         }
@@ -407,7 +439,8 @@ impl<'a> Expected<'a> {
         equal("/read", self.model.records.len().to_string())?;
         equal("/kept", self.last.kept.len().to_string())?;
         equal("/reconstructed", self.last.reconstructed.len().to_string())?;
-        equal("/gaps/open", self.last.gaps.len().to_string())?;
+        let open = self.last.gaps.len() + self.last.repeated_gaps.len();
+        equal("/gaps/open", open.to_string())?;
         equal("/gaps/missing_ids", self.last.missing_ids().to_string())?;
         equal("/workers", workers.to_string())?;
         equal("/retractions", retractions.to_string())?;
@@ -507,18 +540,21 @@ impl Body<'_> {
 /// A changelog that is applied line by line: the rows that stand after each epoch.
 struct Log {
     name: &'static str,
-    rows: BTreeSet<String>,
+    /// Whether a row may stand more than once.
+    may_repeat: bool,
+    rows: Bag,
     epoch: usize,
     retractions: usize,
     /// What stood when each epoch with lines was over.
-    history: BTreeMap<usize, BTreeSet<String>>,
+    history: BTreeMap<usize, Bag>,
 }
 
 impl Log {
-    fn new(name: &'static str) -> Log {
+    fn new(name: &'static str, may_repeat: bool) -> Log {
         Log {
             name,
-            rows: BTreeSet::new(),
+            may_repeat,
+            rows: Bag::new(),
             epoch: 0,
             retractions: 0,
             history: BTreeMap::new(),
@@ -533,13 +569,19 @@ impl Log {
             self.history.insert(self.epoch, self.rows.clone());
             self.epoch = epoch;
         }
-        let (is_right, error) = match op {
-            "insert" => (self.rows.insert(row), "adds what stands already"),
-            "retract" => (self.rows.remove(&row), "takes back what does not stand"),
-            _ => (false, "op is neither insert nor retract"),
-        };
+        let count = self.rows.get(&row).copied().unwrap_or(0);
+        let count = match op {
+            "insert" if count > 0 && !self.may_repeat => Err("adds what stands already"),
+            "insert" => Ok(count + 1),
+            "retract" => count.checked_sub(1).ok_or("takes back what does not stand"),
+            _ => Err("op is neither insert nor retract"),
+        }?;
         self.retractions += usize::from(op == "retract");
-        if is_right { Ok(()) } else { Err(error) }
+        match count {
+            0 => self.rows.remove(&row),
+            _ => self.rows.insert(row, count),
+        };
+        Ok(())
     }
 
     fn end(mut self) -> Log {
@@ -550,12 +592,12 @@ impl Log {
     }
 
     /// Compares what stands after `epoch`, or at the end.
-    fn compare(&self, epoch: Option<usize>, expected: &BTreeSet<String>) -> Result<(), String> {
+    fn compare(&self, epoch: Option<usize>, expected: &Bag) -> Result<(), String> {
         let last = self
             .history
             .range(..=epoch.unwrap_or(usize::MAX))
             .next_back();
-        let none = BTreeSet::new();
+        let none = Bag::new();
         let found = last.map_or(&none, |(_, rows)| rows);
         if expected == found {
             return Ok(());
@@ -569,14 +611,21 @@ impl Log {
             let more = (more > 0).then(|| format!("\n  {sign} and {more} more"));
             shown.chain(more).collect()
         };
-        let missing = lines("-", expected.difference(found).collect());
-        let extra = lines("+", found.difference(expected).collect());
+        let missing = lines("-", beyond(expected, found));
+        let extra = lines("+", beyond(found, expected));
         let when = epoch.map_or("at the end".into(), |epoch| format!("after epoch {epoch}"));
         Err(format!(
             "{} is wrong {when} (- expected, + found):{missing}{extra}",
             self.name
         ))
     }
+}
+
+/// The rows that stand more often in `more` than in `less`.
+fn beyond<'a>(more: &'a Bag, less: &Bag) -> Vec<&'a String> {
+    let known = |row: &String| less.get(row).copied().unwrap_or(0);
+    let rows = more.iter().filter(|(row, count)| **count > known(row));
+    rows.map(|(row, _)| row).collect()
 }
 
 /// The rules for the lines of `changes.jsonl` within an epoch.
@@ -589,13 +638,14 @@ struct InEpoch {
 }
 
 impl InEpoch {
+    /// Takes the next line, whose row may stand at each of `places`.
     fn next(
         &mut self,
         epoch: usize,
         op: &str,
         origin: &str,
         row: &str,
-        place: Option<usize>,
+        places: &[usize],
     ) -> Result<(), &'static str> {
         if epoch != self.epoch {
             *self = InEpoch {
@@ -614,21 +664,20 @@ impl InEpoch {
         } else if self.taken_back.contains(row) {
             return Err("is not a net change: the epoch takes it back, too");
         }
-        let here = (phase, place.unwrap_or(0));
-        if here < self.last {
-            return Err("is out of order within its epoch");
-        }
-        self.last = here;
+        let mut places = places.iter().map(|place| (phase, *place));
+        let here = places.find(|here| *here >= self.last);
+        self.last = here.ok_or("is out of order within its epoch")?;
         Ok(())
     }
 }
 
-/// Where each row stands in the order of insertion.
-fn places(rows: &[String]) -> BTreeMap<&str, usize> {
-    rows.iter()
-        .enumerate()
-        .map(|(place, row)| (row.as_str(), place))
-        .collect()
+/// Where each row stands in the order of insertion: once, or more often with a horizon.
+fn places(rows: &[String]) -> BTreeMap<&str, Vec<usize>> {
+    let mut places = BTreeMap::<&str, Vec<usize>>::new();
+    for (place, row) in rows.iter().enumerate() {
+        places.entry(row).or_default().push(place);
+    }
+    places
 }
 
 /// The beginning of a long line.

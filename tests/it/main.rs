@@ -13,6 +13,7 @@ mod crash;
 mod dataflows;
 mod examples;
 mod harness;
+mod horizon;
 mod journaled;
 mod json;
 mod model;

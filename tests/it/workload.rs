@@ -64,6 +64,15 @@ pub(crate) struct Knobs {
     /// Jumps of the ids, as wide as the widest gap that is filled or a little wider.
     pub(crate) jumps: u64,
     pub(crate) jump: i64,
+    /// Sequences that start over with their first number.
+    pub(crate) restarts: u64,
+    /// Single ids that lie far off.
+    pub(crate) outliers: u64,
+    /// Events of the year 9999.
+    pub(crate) far_future: u64,
+    /// How many events there are until all streams have other names; of three sets of names the
+    /// first comes after the last. 0 is for ever.
+    pub(crate) life: usize,
     /// Members and white space that change nothing, and other ways to write the same.
     pub(crate) noise: u64,
 }
@@ -85,6 +94,10 @@ impl Default for Knobs {
             rewinds: 0,
             jumps: 2,
             jump: 20_000,
+            restarts: 0,
+            outliers: 0,
+            far_future: 0,
+            life: 0,
             noise: 15,
         }
     }
@@ -94,6 +107,8 @@ impl Default for Knobs {
 #[derive(Clone, Debug)]
 struct Draft {
     stream: usize,
+    /// Which of its names the stream has, where it has several.
+    name: Option<usize>,
     id: i64,
     /// Microseconds since 1970.
     time: i64,
@@ -170,7 +185,7 @@ fn drafts(random: &mut Random, config: &Config, knobs: &Knobs) -> Vec<Draft> {
     let first: Vec<i64> = (0..knobs.streams)
         .map(|_| *random.pick(&[0, 1000, -7, 1 << 40, -(1 << 53)]))
         .collect();
-    let mut next = first;
+    let mut next = first.clone();
     let mut now = base;
     let mut out = Vec::new();
     for _ in 0..knobs.events {
@@ -191,9 +206,22 @@ fn drafts(random: &mut Random, config: &Config, knobs: &Knobs) -> Vec<Draft> {
             let days = 1 + random.below(20) as i64;
             time += days * 86_400_000_000 * random.pick(&[1, 1, -1]);
         }
+        // Without a knob's rate nothing is drawn for it: older workloads stay what they were.
+        let mut happens = |rate: u64| rate > 0 && random.percent(rate);
+        if happens(knobs.far_future) {
+            time = 253_402_000_000_000_000 + time.rem_euclid(60_000_000);
+        }
+        if happens(knobs.restarts) {
+            next[stream] = first[stream];
+        }
+        let id = match happens(knobs.outliers) {
+            true => next[stream] + (1 << 45) * random.pick(&[1, 2, -1]),
+            false => next[stream],
+        };
         out.push(Draft {
             stream,
-            id: next[stream],
+            name: out.len().checked_div(knobs.life).map(|life| life % 3),
+            id,
             time: time.div_euclid(unit) * unit,
             kind: KINDS[random.below(KINDS.len()).min(random.below(KINDS.len()))],
             valid: match random.percent(knobs.invalid) {
@@ -258,7 +286,12 @@ fn written(random: &mut Random, config: &Config, knobs: &Knobs, draft: &Draft) -
         false => draft.id.to_string(),
     };
     members.put(&config.id, &id);
-    let stream = STREAMS[draft.stream % STREAMS.len()];
+    let name = draft
+        .name
+        .map(|name| format!("\"{}-{name}\"", draft.stream));
+    let stream = name
+        .as_deref()
+        .unwrap_or(STREAMS[draft.stream % STREAMS.len()]);
     match &config.stream {
         StreamField::None => {}
         // The stream with the empty name may as well have none.
