@@ -11,9 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::harness::{Case, Plan};
+use crate::harness::{Case, Expected, Output, Plan};
 use crate::model::horizon::History;
-use crate::model::{About, Config, Fill, Keep, Model, OnReset, StreamField};
+use crate::model::{About, Answer, Config, Fill, Gap, Keep, Letter, Model, OnReset, StreamField};
 use crate::workload::{self, Knobs, Random};
 
 /// Seeds of a test, unless `AMEND_ROUNDS` asks for more.
@@ -501,6 +501,139 @@ fn books(model: &Model, cut: usize, history: &History) {
     let guesses = last.reconstructed.iter().map(|(_, text)| &text[..]);
     let mut published = last.kept.iter().map(|text| &text[..]).chain(guesses);
     assert_eq!(count(&mut published), count(&mut history.clean.lines()));
+}
+
+/// The harness takes what the model would write, where rows stand more than once, too; and nothing
+/// that is written once too often.
+#[test]
+fn harness_compares_what_comes_again() {
+    let mut repeated = 0;
+    for seed in 0..30 {
+        let (config, knobs) = all_at_once(seed);
+        let knobs = Knobs {
+            broken: 0,
+            noise: 0,
+            restarts: 6,
+            ..knobs
+        };
+        let case = case(&config, &knobs, seed);
+        let model = case.model();
+        let history = model.history(7);
+        let expected = Expected::new(&case, &model, Some(7));
+        let mut output = fake(&case, &model, &history);
+        expected.check(&output, 1).unwrap();
+        let last = history.answers.last().unwrap();
+        repeated += last.repeated_gaps.len();
+        if let Some(line) = output.gaps.lines().last().map(String::from) {
+            output.gaps.push_str(&line);
+            assert!(expected.check(&output, 1).is_err());
+        }
+    }
+    assert!(repeated > 0);
+}
+
+/// What the binary should write for records that are all well formed.
+fn fake(case: &Case, model: &Model, history: &History) -> Output {
+    let mut out = Output {
+        clean: history.clean.clone(),
+        ..Output::default()
+    };
+    let mut before = Answer::default();
+    let mut retractions = 0;
+    let of = |gap: &Gap| {
+        let Gap { stream, from, to } = gap;
+        format!("\"stream\":{stream},\"from\":{from},\"to\":{to}")
+    };
+    for (epoch, answer) in history.answers.iter().enumerate() {
+        let rows = |answer: &Answer| -> Vec<String> {
+            let row = |origin: &str, text: &str| {
+                format!("\"origin\":\"{origin}\",\"event\":{}", text.trim())
+            };
+            let kept = answer.kept.iter().map(|text| row("observed", text));
+            let guesses = answer.reconstructed.iter();
+            let guesses = guesses.map(|(_, text)| row("reconstructed", text));
+            kept.chain(guesses).collect()
+        };
+        for (op, row) in changes(&rows(&before), &rows(answer)) {
+            retractions += usize::from(op == "retract");
+            let line = format!("{{\"epoch\":{epoch},\"op\":\"{op}\",{row}}}\n");
+            out.changes.push_str(&line);
+        }
+        let gaps = |answer: &Answer| -> Vec<String> {
+            let gaps = answer.gaps.iter().chain(&answer.repeated_gaps);
+            gaps.map(of).collect()
+        };
+        for (op, gap) in changes(&gaps(&before), &gaps(answer)) {
+            let op = if op == "insert" { "open" } else { "close" };
+            let line = format!("{{\"epoch\":{epoch},\"op\":\"{op}\",{gap}}}\n");
+            out.gaps.push_str(&line);
+        }
+        let letter = |Letter { reason, about }: &Letter| {
+            let about = match about {
+                About::Gap(gap) => of(gap),
+                About::Stream(stream) => format!("\"stream\":{stream}"),
+                About::Record { file, offset, line } => {
+                    let mut records = model.records.iter();
+                    let record = records.find(|r| r.file == *file && r.offset == *offset);
+                    let bytes = record.unwrap().bytes.trim_ascii();
+                    format!(
+                        "\"detail\":\"so\",\"event\":{},\"source\":{{\"name\":\"\",\
+                         \"partition\":\"/{}\",\"offset\":{offset},\"line\":{line}}}",
+                        String::from_utf8_lossy(bytes),
+                        case.files[*file].0
+                    )
+                }
+            };
+            format!("\"reason\":\"{reason}\",{about}")
+        };
+        let letters = |answer: &Answer| -> Vec<String> {
+            let letters = answer.letters.iter().chain(&answer.repeated_letters);
+            letters.map(letter).collect()
+        };
+        for (op, letter) in changes(&letters(&before), &letters(answer)) {
+            let line = format!("{{\"epoch\":{epoch},\"op\":\"{op}\",{letter}}}\n");
+            out.dead.push_str(&line);
+        }
+        before = answer.clone();
+    }
+    let dead = before.dead();
+    let dead: Vec<String> = dead
+        .iter()
+        .map(|(why, n)| format!("\"{why}\":{n}"))
+        .collect();
+    out.report = format!(
+        "{{\"read\":{},\"kept\":{},\"reconstructed\":{},\"dead\":{{{}}},\
+         \"gaps\":{{\"open\":{},\"missing_ids\":{},\"filled_ids\":{}}},\"retractions\":{retractions},\
+         \"epochs\":{},\"workers\":1,\"elapsed_s\":0.5,\"events_per_s\":9.5}}",
+        model.records.len(),
+        before.kept.len(),
+        before.reconstructed.len(),
+        dead.join(","),
+        before.gaps.len() + before.repeated_gaps.len(),
+        before.missing_ids(),
+        history.filled_ids,
+        history.answers.len(),
+    );
+    out
+}
+
+/// What must be taken back and added for `new` to stand in the place of `old`, as multisets.
+fn changes(old: &[String], new: &[String]) -> Vec<(&'static str, String)> {
+    let without = |rows: &[String], others: &[String]| {
+        let mut others = others.to_vec();
+        let mut left = rows.to_vec();
+        left.retain(|row| match others.iter().position(|other| other == row) {
+            Some(at) => {
+                others.swap_remove(at);
+                false
+            }
+            None => true,
+        });
+        left
+    };
+    let retracted = without(old, new).into_iter().map(|row| ("retract", row));
+    let inserted = without(new, old).into_iter().map(|row| ("insert", row));
+    retracted.chain(inserted).collect()
 }
 
 #[test]
