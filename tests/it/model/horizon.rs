@@ -680,7 +680,7 @@ impl<'a> Run<'a> {
                 guesses.push(((&sequence.stream, *id), text));
             }
         }
-        guesses.sort_by(|(a, _), (b, _)| a.cmp(b));
+        guesses.sort_by_key(|(at, _)| *at);
         let mut rest = String::new();
         for text in kept
             .values()
