@@ -1,10 +1,11 @@
-//! The command line: `amend run`, `amend check` and `amend test`, a file each.
+//! The command line: `amend run`, `amend check`, `amend test` and `amend journal`, a file each.
 //!
 //! A command turns its flags into the library's plain types, calls it, and prints what comes
 //! back. Errors go to standard error with their hint; the exit code is that of their kind.
 
 mod check;
 mod dataflow_file;
+mod journal;
 mod run;
 mod test;
 
@@ -28,6 +29,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Test(test::Args),
+    Journal(journal::Args),
 }
 
 /// Runs the command line of this process and returns its exit code.
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
         Command::Test(args) => test::test(args),
+        Command::Journal(args) => journal::journal(args),
     };
     match result {
         Ok(code) => code,

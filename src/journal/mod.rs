@@ -34,6 +34,7 @@ mod bytes;
 pub mod columns;
 mod entry;
 mod frame;
+mod inspect;
 mod reader;
 mod recovery;
 mod scan;
@@ -44,6 +45,7 @@ mod writer;
 
 pub use entry::{BasePart, Checkpoint, Entry, Identity, Partition};
 pub use frame::{EncodedFrame, Frame, FrameParts, Position, Span, Stretch};
+pub use inspect::{Compacted, Extent, PartitionReport, Repaired, Report, compact, inspect, repair};
 pub use reader::read_frames;
 pub use recovery::Recovered;
 pub use scan::{Base, Cut, Damage, FrameAt, SegmentInfo};

@@ -10,6 +10,7 @@ use std::fmt;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::entry::{COPY, Checked, Checkpoint, HEADER, Header, Kind, MARK, Place, SYNCED};
+use super::inspect::Extent;
 use super::segment::{self, FORMAT, SegmentHeader, cache_number, segment_name, segment_number};
 use super::standing::{Held, Standing};
 use super::storage::{Storage, failed, read_all};
@@ -482,7 +483,7 @@ impl Scan {
     }
 
     /// Segments go only when a base stands for them.
-    fn missing_beginning(&self) -> Option<Damage> {
+    pub(super) fn missing_beginning(&self) -> Option<Damage> {
         let segment = self.segments.first()?;
         let stands = |base: &Base| base.epoch.saturating_add(1) >= self.first_epoch;
         if segment.number == 1 || self.base.as_ref().is_some_and(stands) {
@@ -529,6 +530,37 @@ fn read_entry(
     let entry =
         Checked::read(header, payload).map_err(|what| Wrong::Impossible(what.to_string()))?;
     Ok((header, entry, whole))
+}
+
+/// What of the entries from `from` on can still be read, whatever lies between them.
+pub(super) fn extent(bytes: &[u8], from: usize, journal: u64, segment: u64, extent: &mut Extent) {
+    let mut at = from;
+    while at < bytes.len() {
+        let place = Place {
+            journal,
+            segment,
+            offset: at as u64,
+        };
+        let header = bytes[at..].first_chunk::<HEADER>();
+        let known = Kind::of(bytes[at]).is_some();
+        let header = header
+            .filter(|_| known)
+            .and_then(|header| Header::read(header, place));
+        if let Some(header) = header.filter(|header| header.kind == Kind::Frame as u8) {
+            extent.frames += 1;
+            extent.first_epoch = extent.first_epoch.or(Some(header.epoch));
+            extent.last_epoch = Some(header.epoch);
+        }
+        at = match read_entry(bytes, at, place) {
+            Ok((_, entry, end)) => {
+                if let Checked::Frame { summary, .. } = entry {
+                    extent.records += summary.records as u64;
+                }
+                end
+            }
+            Err(_) => at + 1,
+        };
+    }
 }
 
 /// Whether some sector's share of `start..end` is all zeros, as it is where a disk never wrote it: an

@@ -137,6 +137,7 @@ impl Journal {
             options,
             standing,
             segment_bytes,
+            opening_bytes: 0,
             group: Vec::new(),
             follows_sync: true,
             stats: Stats::default(),
@@ -290,6 +291,19 @@ impl Queue {
     }
 }
 
+/// Lets nobody wait for a thread that panicked.
+struct FailOnPanic<'a>(&'a Shared);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error = Error::internal("the journal's thread panicked");
+            self.0.queue().failure = Some(Failure(Arc::new(error)));
+            self.0.settled.notify_all();
+        }
+    }
+}
+
 /// The journal's thread.
 struct Writer {
     storage: Arc<dyn Storage>,
@@ -298,6 +312,8 @@ struct Writer {
     /// The segment that is written, and how long it is with what waits in `group`.
     segment: u64,
     segment_bytes: u64,
+    /// How much of that opened it; 0 where that is not known.
+    opening_bytes: u64,
     /// What goes to the disk together.
     group: Vec<u8>,
     /// Everything before the next entry is durable.
@@ -308,6 +324,7 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, shared: &Shared) -> Stats {
+        let _failed = FailOnPanic(shared);
         while let Some(group) = shared.next_group() {
             let orders = group.len() as u64;
             let bytes = group.iter().map(Order::weight).sum::<u64>();
@@ -345,7 +362,9 @@ impl Writer {
 
     fn append(&mut self, entry: Entry) -> Result<()> {
         let long = self.segment_bytes + entry.weight() > self.options.segment_bytes;
-        if long && matches!(entry, Entry::Frame(_) | Entry::Base(_)) && self.segment_has_entries() {
+        // In a segment without entries yet, a new one would not help.
+        let begun = self.segment_bytes > self.opening_bytes;
+        if long && begun && matches!(entry, Entry::Frame(_) | Entry::Base(_)) {
             self.rotate()?;
         }
         self.standing
@@ -376,15 +395,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the segment has more than what opens it: rotating would otherwise not help.
-    fn segment_has_entries(&self) -> bool {
-        self.segment_bytes > self.standing.preamble(self.segment).len() as u64
-    }
-
     fn rotate(&mut self) -> Result<()> {
         self.sync()?;
         self.segment += 1;
         self.segment_bytes = start_segment(&*self.storage, &mut self.standing, self.segment)?;
+        self.opening_bytes = self.segment_bytes;
         self.stats.segments += 1;
         self.stats.bytes += self.segment_bytes;
         Ok(())

@@ -14,6 +14,7 @@ mod dataflows;
 mod examples;
 mod harness;
 mod horizon;
+mod journal;
 mod journaled;
 mod json;
 mod model;
