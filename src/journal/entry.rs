@@ -174,10 +174,12 @@ impl Entry {
 }
 
 impl Identity {
-    /// The entry that opens a segment; `copies` repetitions follow it.
-    pub(super) fn record(&self, copies: u32) -> Record {
+    /// The entry that opens a segment; `copies` repetitions follow it, and the segment before was
+    /// closed with `previous_bytes`.
+    pub(super) fn record(&self, copies: u32, previous_bytes: u64) -> Record {
         let mut payload = Vec::new();
         payload.extend_from_slice(&copies.to_le_bytes());
+        payload.extend_from_slice(&previous_bytes.to_le_bytes());
         payload.extend_from_slice(&self.created_us.to_le_bytes());
         put_block(&mut payload, self.name.as_bytes());
         put_block(&mut payload, self.fixed.as_bytes());
@@ -297,6 +299,7 @@ pub(super) enum Checked {
     Identity {
         identity: Identity,
         copies: u32,
+        previous_bytes: u64,
     },
     Rules {
         epoch: Epoch,
@@ -369,6 +372,7 @@ impl Checked {
 
 fn read_identity(bytes: &mut Bytes<'_>) -> Option<Checked> {
     let copies = bytes.u32()?;
+    let previous_bytes = bytes.u64()?;
     let created_us = bytes.i64()?;
     let identity = Identity {
         name: bytes.text()?,
@@ -376,7 +380,11 @@ fn read_identity(bytes: &mut Bytes<'_>) -> Option<Checked> {
         created_us,
     };
     bytes.end()?;
-    Some(Checked::Identity { identity, copies })
+    Some(Checked::Identity {
+        identity,
+        copies,
+        previous_bytes,
+    })
 }
 
 fn read_partition(bytes: &mut Bytes<'_>) -> Option<Checked> {

@@ -80,7 +80,7 @@ pub(super) fn recover(
     };
     let length = match found.segments.last() {
         Some(segment) => segment.bytes,
-        None => standing.preamble(1).len() as u64,
+        None => standing.preamble(1, 0).len() as u64,
     };
     let recovered = recovered(&standing, found, is_new);
     Ok((standing, recovered, length))
@@ -90,18 +90,19 @@ fn create(storage: &dyn Storage, identity: &Identity) -> Result<Standing> {
     // The standard library's own randomness tells two journals apart.
     let journal = RandomState::new().hash_one(identity.created_us);
     let mut standing = Standing::new(journal, identity.clone(), 0);
-    start_segment(storage, &mut standing, 1)?;
+    start_segment(storage, &mut standing, 1, 0)?;
     Ok(standing)
 }
 
-/// Creates segment `number`, durably; returns its length.
+/// Creates segment `number` after one of `previous_bytes`, durably; returns its length.
 pub(super) fn start_segment(
     storage: &dyn Storage,
     standing: &mut Standing,
     number: u64,
+    previous_bytes: u64,
 ) -> Result<u64> {
     let name = segment_name(number);
-    let preamble = standing.preamble(number);
+    let preamble = standing.preamble(number, previous_bytes);
     storage
         .append(&name, &preamble)
         .and_then(|()| storage.sync(&name))

@@ -356,8 +356,14 @@ impl Scan {
                 Checked::Identity {
                     identity,
                     copies: n,
+                    previous_bytes,
                 },
             ) => {
+                // Its end may be missing just where another entry would begin.
+                let before = self.segments.last();
+                if before.is_some_and(|before| before.bytes != *previous_bytes) {
+                    return Err("the segment before it was closed with another length");
+                }
                 *copies = Some(*n);
                 let held = Held {
                     number: info.number,

@@ -221,7 +221,7 @@ impl Standing {
     }
 
     /// The bytes that open segment `number`: its header, whose it is, and what it repeats.
-    pub(super) fn preamble(&self, number: u64) -> Vec<u8> {
+    pub(super) fn preamble(&self, number: u64, previous_bytes: u64) -> Vec<u8> {
         let copy = |kind, epoch, payload| Record {
             kind,
             flags: COPY,
@@ -255,7 +255,7 @@ impl Standing {
             first_epoch: self.next_epoch,
         };
         let mut out = header.to_bytes().to_vec();
-        let mut identity = self.identity.record(copies.len() as u32);
+        let mut identity = self.identity.record(copies.len() as u32, previous_bytes);
         identity.flags = COPY;
         for record in std::iter::once(identity).chain(copies) {
             let place = Place {

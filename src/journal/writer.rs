@@ -398,7 +398,12 @@ impl Writer {
     fn rotate(&mut self) -> Result<()> {
         self.sync()?;
         self.segment += 1;
-        self.segment_bytes = start_segment(&*self.storage, &mut self.standing, self.segment)?;
+        self.segment_bytes = start_segment(
+            &*self.storage,
+            &mut self.standing,
+            self.segment,
+            self.segment_bytes,
+        )?;
         self.opening_bytes = self.segment_bytes;
         self.stats.segments += 1;
         self.stats.bytes += self.segment_bytes;
