@@ -12,6 +12,9 @@ use crate::{Error, Result};
 /// Records are written this many bytes at a time, and read ahead as many.
 const WINDOW_BYTES: usize = 256 << 10;
 
+/// A file shorter than this is not worth packing.
+const WORTH_PACKING_BYTES: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
+
 /// Records by key `K`, with what is known of each.
 #[derive(Debug)]
 pub struct Attic<K, V> {
@@ -22,6 +25,8 @@ pub struct Attic<K, V> {
     /// What is to be appended to it.
     unwritten: Vec<u8>,
     kept: BTreeMap<K, Kept<V>>,
+    /// The length of all records that are kept.
+    kept_bytes: u64,
 }
 
 /// What is known of a record in the attic.
@@ -43,6 +48,7 @@ impl<K: Ord + Copy, V> Attic<K, V> {
             written: 0,
             unwritten: Vec::new(),
             kept,
+            kept_bytes: 0,
         }
     }
 
@@ -51,8 +57,12 @@ impl<K: Ord + Copy, V> Attic<K, V> {
     /// # Errors
     /// `Unavailable` where the disk does not take it.
     pub fn keep(&mut self, key: K, record: &[u8], value: V) -> Result<()> {
+        if self.written >= WORTH_PACKING_BYTES && self.written / 2 > self.kept_bytes {
+            self.pack()?;
+        }
         let at = self.written + self.unwritten.len() as u64;
         self.unwritten.extend_from_slice(record);
+        self.kept_bytes += record.len() as u64;
         self.kept.insert(
             key,
             Kept {
@@ -64,6 +74,26 @@ impl<K: Ord + Copy, V> Attic<K, V> {
         if self.unwritten.len() >= WINDOW_BYTES {
             self.flush()?;
         }
+        Ok(())
+    }
+
+    /// Moves all records into a new file, without those that were let go.
+    fn pack(&mut self) -> Result<()> {
+        let mut packed = Attic::<K, ()>::new(self.folder.clone());
+        let mut places = Vec::with_capacity(self.kept.len());
+        self.for_each(
+            |_| true,
+            |key, _, record| {
+                places.push(packed.written + packed.unwritten.len() as u64);
+                packed.keep(*key, record, ())
+            },
+        )?;
+        packed.flush()?;
+        for (kept, at) in self.kept.values_mut().zip(places) {
+            kept.at = at;
+        }
+        (self.file, self.written) = (packed.file, packed.written);
+        self.unwritten.clear();
         Ok(())
     }
 
@@ -81,13 +111,20 @@ impl<K: Ord + Copy, V> Attic<K, V> {
     }
 
     /// What is known of the record with this key.
+    pub fn get(&self, key: &K) -> Option<&Kept<V>> {
+        self.kept.get(key)
+    }
+
+    /// As [`Attic::get`], to be changed.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut Kept<V>> {
         self.kept.get_mut(key)
     }
 
     /// Lets go of the record with this key.
     pub fn forget(&mut self, key: &K) {
-        self.kept.remove(key);
+        if let Some(gone) = self.kept.remove(key) {
+            self.kept_bytes -= gone.length as u64;
+        }
         if self.kept.is_empty() {
             // All room in the file is free again.
             self.written = 0;
@@ -158,6 +195,25 @@ impl<K: Ord + Copy, V> Attic<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_of_what_was_let_go_is_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut attic = Attic::new(folder.path().to_owned());
+        let record = |key: u32| vec![key as u8; 1 + (key as usize * 7919) % 1000];
+        for key in 0..20_000 {
+            attic.keep(key, &record(key), ()).unwrap();
+            if let Some(old) = key.checked_sub(50) {
+                attic.forget(&old);
+            }
+            assert!(attic.written <= WORTH_PACKING_BYTES + 2 * WINDOW_BYTES as u64);
+        }
+        let mut buffer = Vec::new();
+        for (key, kept) in attic.iter() {
+            attic.read(kept, &mut buffer).unwrap();
+            assert_eq!(buffer, record(*key));
+        }
+    }
 
     #[test]
     fn what_is_kept_is_read_back() {

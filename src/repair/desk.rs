@@ -345,9 +345,35 @@ impl Desk {
                 self.restate(epoch, position, &kept.value, before, &record, written);
             }
             if !said.open {
+                self.settle(position, before, written, &mut record)?;
                 self.attic.forget(&position);
             }
         }
+        Ok(())
+    }
+
+    /// Publishes an earlier record that can no longer change, where only that is published.
+    fn settle(
+        &self,
+        position: Position,
+        before: Label,
+        written: &mut Written,
+        record: &mut Vec<u8>,
+    ) -> Result<()> {
+        let settled = self.attic.get(&position).filter(|kept| {
+            !self.style.streamed && before == Label::Kept && kept.value.label == Label::Kept
+        });
+        let Some(kept) = settled else { return Ok(()) };
+        self.attic.read(kept, record)?;
+        let mut content = Vec::new();
+        write_event(&self.style.event, record, kept.value.add_valid, &mut content);
+        content.push(b'\n');
+        written.slips.push(Slip {
+            sink: Sink::Clean as u8,
+            withdraws: false,
+            position,
+            content,
+        });
         Ok(())
     }
 

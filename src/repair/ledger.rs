@@ -4,7 +4,7 @@
 //! the order of the input, then what speaks of gaps by stream and id. The first and the last of
 //! these are written here, the head and the tail of the epoch.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::desk::Slip;
 use super::fill::{Guess, Note};
@@ -24,6 +24,8 @@ pub struct Style {
     pub clean: ReconstructedWriter,
     /// Whether streams are named by lists of fields.
     pub stream_is_list: bool,
+    /// Whether a stream may start over, so that several sequences of one name miss the same ids.
+    pub restarts: bool,
 }
 
 impl Style {
@@ -49,9 +51,17 @@ pub struct Entry {
 }
 
 /// Writes the head and the tail of `epoch` from what all workers sent.
-pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut [Note]) -> Entry {
+pub fn write_entry(
+    style: &Style,
+    epoch: Epoch,
+    slips: &mut [Slip],
+    notes: &mut Vec<Note>,
+) -> Entry {
     let mut entry = Entry::default();
     slips.sort_unstable();
+    if style.restarts {
+        spell_out(notes);
+    }
     if style.stream_is_list {
         let parts = |note: &Note| style.name(note.stream().unwrap_or_default()).parts();
         notes.sort_by_cached_key(|note| (parts(note), note.clone()));
@@ -76,6 +86,11 @@ pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut 
     }
     for slip in slips_for(Sink::Dead, true) {
         head.of(Sink::Dead).extend_from_slice(&slip.content);
+    }
+    // What became final of earlier epochs stands behind this epoch's events.
+    for slip in slips_for(Sink::Clean, false) {
+        tail.of(Sink::Clean).extend_from_slice(&slip.content);
+        entry.tally.clean_kept += 1;
     }
 
     for note in notes.iter() {
@@ -155,6 +170,40 @@ pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], notes: &mut 
         head.of(Sink::Dead).extend_from_slice(&slip.content);
     }
     entry
+}
+
+/// Makes every note about inferred events one about a single id, and leaves out what one sequence
+/// withdraws and another publishes.
+fn spell_out(notes: &mut Vec<Note>) {
+    let mut changes: BTreeMap<Guess, i64> = BTreeMap::new();
+    let mut rest = Vec::new();
+    let single = |guess: &Guess, id| Guess {
+        from: id,
+        to: id,
+        ..guess.clone()
+    };
+    for note in notes.drain(..) {
+        match note {
+            Note::Guess(guess, diff) => {
+                for id in guess.from..=guess.to {
+                    *changes.entry(single(&guess, id)).or_default() += i64::from(diff);
+                }
+            }
+            Note::Settled(guess) => {
+                rest.extend((guess.from..=guess.to).map(|id| Note::Settled(single(&guess, id))));
+            }
+            Note::Final(guess) => {
+                rest.extend((guess.from..=guess.to).map(|id| Note::Final(single(&guess, id))));
+            }
+            note => rest.push(note),
+        }
+    }
+    for (guess, count) in changes {
+        let diff = if count < 0 { -1 } else { 1 };
+        let times = usize::try_from(count.unsigned_abs()).unwrap_or_default();
+        rest.extend(std::iter::repeat_n(Note::Guess(guess, diff), times));
+    }
+    *notes = rest;
 }
 
 /// Appends the changelog's lines of kept events.

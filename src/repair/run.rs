@@ -23,7 +23,7 @@ use super::outputs::open_outputs;
 use super::reading::{Needs, Reading};
 use super::report::Report;
 use super::resume::{InputPlan, Resumption};
-use super::spec::{Dataflow, InputSpec, Keep, SinkKind};
+use super::spec::{Dataflow, InputSpec, Keep, OnReset, SinkKind};
 use super::tally::Tally;
 use super::wiring::{self, Plan};
 use super::{Cluster, Outputs, RunOptions, Step};
@@ -55,7 +55,6 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
         None => Begun::default(),
         Some(resumption) => resumption.begin(dataflow, options)?,
     };
-    let outputs = open_outputs(dataflow, options, &inputs, begun.lengths)?;
     let read_bytes = Arc::new(AtomicU64::new(0));
     let stdin_from_start = options
         .journal
@@ -67,6 +66,8 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
             InputPlan::resume(&inputs, &resumption.recovered, stdin_from_start)?
         }
     };
+    // Nothing is touched before everything is known to be right.
+    let outputs = open_outputs(dataflow, options, &inputs, begun.lengths)?;
     let labels = plan.labels.clone();
     let mut journaling = None;
     let mut keeping = None;
@@ -332,6 +333,11 @@ impl Job {
                 changes: changelog.map(|sink| ReconstructedWriter::new(event, sink.annotate)),
                 clean: ReconstructedWriter::new(event, self.dataflow.sinks.clean.annotate),
                 stream_is_list: event.stream_is_list,
+                restarts: self
+                    .dataflow
+                    .horizon
+                    .as_ref()
+                    .is_some_and(|horizon| horizon.on_reset == OnReset::NewSequence),
             },
             streams: shared.0,
             types: shared.1,
@@ -433,7 +439,7 @@ fn check_cluster(dataflow: &Dataflow, options: &RunOptions, inputs: &[InputSpec]
         return Ok(());
     }
     if options.journal.is_some() {
-        return Err(Error::usage("several processes cannot keep one journal")
+        return Err(Error::usage("--processes has no meaning with --journal: one process keeps it")
             .with_hint("run one process with as many workers as there are cores (-w)"));
     }
     let refuse = |what: &str, hint: &str| Err(Error::usage(what).with_hint(hint));

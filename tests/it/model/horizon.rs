@@ -625,8 +625,9 @@ impl<'a> Run<'a> {
             }
         }
         // By stream and id; the older incarnation first.
-        answer.reconstructed.sort_by(|(a, _), (b, _)| a.cmp(b));
-        final_guesses.sort_by(|(a, _), (b, _)| a.cmp(b));
+        // Two incarnations may lack the same id: by text then.
+        answer.reconstructed.sort();
+        final_guesses.sort();
         let mut write = |text: &String| {
             self.history.clean.push_str(text);
             self.history.clean.push('\n');
