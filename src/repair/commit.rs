@@ -71,6 +71,8 @@ pub struct Office {
     pub streamed: bool,
     /// Whether there is a changelog.
     pub changelog: bool,
+    /// Whether there is a journal to say in how far the outputs are.
+    pub journaled: bool,
     /// Where buffers go back to.
     pub cutter: SharedCutter,
     /// How the run is stopped.
@@ -220,7 +222,7 @@ impl Committer {
                 office.epochs.set(mark.epochs);
             }
             drop(totals);
-            if !tick.silent && !last {
+            if office.journaled && !tick.silent && !last {
                 self.mark(epoch, tick.base);
             }
         }

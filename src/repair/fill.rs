@@ -257,6 +257,16 @@ impl Filler {
         for forgotten in &epoch.forgotten {
             self.settle(*forgotten, notes, &mut settled);
         }
+        let gone = epoch.forgotten.iter().filter_map(|forgotten| match forgotten {
+            Forgotten::Sequence(sequence) => Some(*sequence),
+            Forgotten::Gap { .. } => None,
+        });
+        let gone: BTreeSet<u32> = gone.collect();
+        if !gone.is_empty() {
+            // Its number may name another sequence from now on.
+            self.waiting
+                .retain(|Reverse((_, stream, _))| !gone.contains(stream));
+        }
         let mut due: HashMap<u32, i64, foldhash::fast::RandomState> = HashMap::default();
         if self.waits() {
             self.pass_watermark(&epoch.witnesses, &mut due);
@@ -473,13 +483,20 @@ impl Filler {
                 for gap in gaps {
                     self.settle_gap(sequence, &gap, notes, tally);
                 }
-                if self.streams.remove(&sequence).is_some() {
+                if let Some(stream) = self.streams.remove(&sequence) {
+                    if stream.sparse {
+                        // It has no gaps any more.
+                        notes.push(Note::Letter {
+                            reason: Reason::SequenceTooSparse,
+                            stream: self.names.0.name(sequence).to_string(),
+                            from: 0,
+                            to: 0,
+                            diff: -1,
+                        });
+                    }
                     self.names.0.release(sequence);
                     if self.streams.len() < self.streams.capacity() / 4 {
                         self.streams.shrink_to_fit();
-                        let streams = &self.streams;
-                        self.waiting
-                            .retain(|Reverse((_, stream, _))| streams.contains_key(stream));
                         self.waiting.shrink_to_fit();
                     }
                 }

@@ -22,6 +22,8 @@ pub struct Style {
     pub changes: Option<ReconstructedWriter>,
     /// Reconstructed events of `clean.jsonl`.
     pub clean: ReconstructedWriter,
+    /// Whether kept events go to `clean.jsonl` as they come.
+    pub streamed: bool,
     /// Whether streams are named by lists of fields.
     pub stream_is_list: bool,
     /// Whether a stream may start over, so that several sequences of one name miss the same ids.
@@ -34,6 +36,22 @@ impl Style {
             name: stream,
             is_list: self.stream_is_list,
         }
+    }
+}
+
+impl Style {
+    /// What puts notes about events with one id in order, where there may be several.
+    fn text_of(&self, note: &Note) -> Option<(i64, Vec<u8>)> {
+        let guess = match note {
+            Note::Guess(guess, _) | Note::Settled(guess) | Note::Final(guess) if self.restarts => {
+                guess
+            }
+            _ => return None,
+        };
+        let mut text = Vec::new();
+        let Guess { stream, r#type, time, .. } = guess;
+        self.clean.write(stream, guess.from, r#type, *time, &mut text);
+        Some((guess.from, text))
     }
 }
 
@@ -62,9 +80,9 @@ pub fn write_entry(
     if style.restarts {
         spell_out(notes);
     }
-    if style.stream_is_list {
+    if style.stream_is_list || style.restarts {
         let parts = |note: &Note| style.name(note.stream().unwrap_or_default()).parts();
-        notes.sort_by_cached_key(|note| (parts(note), note.clone()));
+        notes.sort_by_cached_key(|note| (parts(note), style.text_of(note), note.clone()));
     } else {
         notes.sort_unstable_by(|a, b| (a.stream(), a).cmp(&(b.stream(), b)));
     }
@@ -87,9 +105,11 @@ pub fn write_entry(
     for slip in slips_for(Sink::Dead, true) {
         head.of(Sink::Dead).extend_from_slice(&slip.content);
     }
-    // What became final of earlier epochs stands behind this epoch's events.
+    // Where kept events wait to be final, those that wait on come last of all.
+    let settled = if style.streamed { &mut *tail } else { &mut *head };
+    let mut settled = std::mem::take(settled.of(Sink::Clean));
     for slip in slips_for(Sink::Clean, false) {
-        tail.of(Sink::Clean).extend_from_slice(&slip.content);
+        settled.extend_from_slice(&slip.content);
         entry.tally.clean_kept += 1;
     }
 
@@ -142,12 +162,10 @@ pub fn write_entry(
                 write_gap(epoch, *diff, &name, (*from, *to), page.of(Sink::Gaps));
             }
             Note::Settled(guess) => {
-                let clean = tail.of(Sink::Clean);
                 for id in guess.from..=guess.to {
-                    style
-                        .clean
-                        .write(&guess.stream, id, &guess.r#type, guess.time, clean);
-                    clean.push(b'\n');
+                    let Guess { stream, r#type, time, .. } = guess;
+                    style.clean.write(stream, id, r#type, *time, &mut settled);
+                    settled.push(b'\n');
                 }
                 entry.tally.clean_reconstructed += guess.count();
             }
@@ -161,6 +179,8 @@ pub fn write_entry(
             }
         }
     }
+
+    *if style.streamed { &mut *tail } else { &mut *head }.of(Sink::Clean) = settled;
 
     // What is now said of earlier records comes before what is said of this epoch's.
     if style.changes.is_some() {

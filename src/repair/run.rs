@@ -313,6 +313,7 @@ impl Job {
             outputs: self.outputs.clone(),
             streamed,
             changelog: changelog.is_some(),
+            journaled: self.journaling.is_some(),
             cutter: self.cutter.clone(),
             halt: self.halt.clone(),
             totals: Default::default(),
@@ -332,6 +333,7 @@ impl Job {
             ledger: ledger::Style {
                 changes: changelog.map(|sink| ReconstructedWriter::new(event, sink.annotate)),
                 clean: ReconstructedWriter::new(event, self.dataflow.sinks.clean.annotate),
+                streamed,
                 stream_is_list: event.stream_is_list,
                 restarts: self
                     .dataflow

@@ -624,8 +624,7 @@ impl<'a> Run<'a> {
                 });
             }
         }
-        // By stream and id; the older incarnation first.
-        // Two incarnations may lack the same id: by text then.
+        // By stream and id; two incarnations may lack the same id: by text then.
         answer.reconstructed.sort();
         final_guesses.sort();
         let mut write = |text: &String| {
@@ -681,7 +680,7 @@ impl<'a> Run<'a> {
                 guesses.push(((&sequence.stream, *id), text));
             }
         }
-        guesses.sort_by_key(|(at, _)| *at);
+        guesses.sort();
         let mut rest = String::new();
         for text in kept
             .values()
