@@ -1,4 +1,4 @@
-//! The flags that `run` and `check` share: the dataflow file, and what replaces parts of it.
+//! The flags that commands on a dataflow share: the dataflow file, and what replaces parts of it.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub(super) struct DataflowFile {
 impl DataflowFile {
     /// The dataflow with the inputs that are there.
     pub(super) fn read(&self) -> Result<Dataflow> {
-        let mut dataflow = Dataflow::from_file(&self.path, &self.overrides)?;
+        let mut dataflow = self.read_without_inputs()?;
         if !self.inputs.is_empty() {
             dataflow.source.inputs = self
                 .inputs
@@ -41,6 +41,16 @@ impl DataflowFile {
         }
         dataflow.source.inputs = resolve_inputs(&dataflow.source)?;
         Ok(dataflow)
+    }
+
+    /// The dataflow as the file has it, without a look at its inputs.
+    pub(super) fn read_without_inputs(&self) -> Result<Dataflow> {
+        Dataflow::from_file(&self.path, &self.overrides)
+    }
+
+    /// Whether the command line says what to read.
+    pub(super) fn names_inputs(&self) -> bool {
+        !self.inputs.is_empty()
     }
 }
 

@@ -1,4 +1,5 @@
-//! The command line: `amend run`, `amend check`, `amend test` and `amend journal`, a file each.
+//! The command line: `amend run`, `amend replay`, `amend check`, `amend test` and `amend journal`, a file
+//! each.
 //!
 //! A command turns its flags into the library's plain types, calls it, and prints what comes
 //! back. Errors go to standard error with their hint; the exit code is that of their kind.
@@ -6,6 +7,7 @@
 mod check;
 mod dataflow_file;
 mod journal;
+mod replay;
 mod run;
 mod test;
 
@@ -27,6 +29,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Replay(replay::Args),
     Check(check::Args),
     Test(test::Args),
     Journal(journal::Args),
@@ -44,6 +47,7 @@ pub fn main() -> ExitCode {
     };
     let result = match &cli.command {
         Command::Run(args) => run::run(args),
+        Command::Replay(args) => replay::replay(args),
         Command::Check(args) => check::check(args),
         Command::Test(args) => test::test(args),
         Command::Journal(args) => journal::journal(args),

@@ -102,20 +102,24 @@ fn journal(path: &Path, args: &Args) -> Result<JournalOptions> {
     })
 }
 
-/// Prints the report, and where the files are, where it does not mix with a sink's lines.
-fn print_report(dataflow: &Dataflow, report: &Report, out: &Path) -> Result<()> {
-    let text = format!("{report}written to {}\n", out.display());
+/// Prints the report, and where the files are.
+pub(super) fn print_report(dataflow: &Dataflow, report: &Report, out: &Path) -> Result<()> {
+    print_beside_sinks(dataflow, &format!("{report}written to {}\n", out.display()))
+}
+
+/// Prints `text` where it does not mix with a sink's lines.
+pub(super) fn print_beside_sinks(dataflow: &Dataflow, text: &str) -> Result<()> {
     if dataflow.sinks.uses_stdout() {
         // A report that cannot be shown does not undo the run.
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
         Ok(())
     } else {
-        super::print(&text)
+        super::print(text)
     }
 }
 
 /// Whether the run did what it should.
-fn judge(dataflow: &Dataflow, report: &Report) -> Result<()> {
+pub(super) fn judge(dataflow: &Dataflow, report: &Report) -> Result<()> {
     if report.stopped {
         return Err(Error::unavailable(format!(
             "the run was stopped after {} records, before its input ended",

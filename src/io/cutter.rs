@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::gate::{Gate, Opening, Passage};
 use super::input::{Fill, Input};
 use super::keeper::{Cut, Keeper, Reached};
 use super::part::{EpochBuffer, Segment, Span};
@@ -71,6 +72,8 @@ pub(super) struct CutEpoch {
     pub(super) base: bool,
     pub(super) epochs: u64,
     pub(super) ended: Vec<u32>,
+    /// When workers may take it.
+    pub(super) opening: Option<Opening>,
     pub(super) buffer: Arc<EpochBuffer>,
     /// Workers of this process that have not taken their part.
     pub(super) to_take: usize,
@@ -89,6 +92,10 @@ pub(super) struct Cutter {
     keeping: Option<Keeping>,
     /// Whether the keeper may have epochs of an earlier run.
     recalling: bool,
+    /// Whether those epochs are all there is: the inputs are not asked for more.
+    pub(super) only_recalls: bool,
+    /// What epochs go through, where they do not all go through.
+    pub(super) gate: Option<Box<dyn Gate>>,
     /// How far the inputs were read that were read since the last epoch.
     reached: Vec<Reached>,
     /// Lines that wait for their ends.
@@ -159,6 +166,8 @@ impl Cutter {
             first_record_at: None,
             next_epoch: keeping.as_ref().map_or(0, |keeping| keeping.next_epoch),
             recalling: keeping.is_some(),
+            only_recalls: false,
+            gate: None,
             keeping,
             reached: Vec::new(),
             waiting_lines: Vec::new(),
@@ -168,7 +177,8 @@ impl Cutter {
         }
     }
 
-    /// The next epoch, if it is complete: those that were kept first, then what the inputs have.
+    /// The next epoch, if it is complete and goes through: those that were kept first, then what the
+    /// inputs have.
     pub(super) fn next(
         &mut self,
         idle: bool,
@@ -182,13 +192,42 @@ impl Cutter {
                     buffer: Arc::new(buffer),
                     ..recalled
                 }),
+                None if self.only_recalls => {
+                    self.over = true;
+                    None
+                }
                 None => self.cut_epoch(idle, || buffer, to_take)?,
             }
         } else {
             self.cut_epoch(idle, spare, to_take)?
         };
+        let cut = cut.and_then(|cut| self.let_through(cut));
         self.turns += u64::from(cut.is_some());
         Ok(cut)
+    }
+
+    /// What the gate leaves of an epoch.
+    fn let_through(&mut self, mut cut: CutEpoch) -> Option<CutEpoch> {
+        // No worker shares the buffer yet.
+        let (Some(gate), Some(buffer)) = (&mut self.gate, Arc::get_mut(&mut cut.buffer)) else {
+            return Some(cut);
+        };
+        match gate.pass(cut.epoch, buffer) {
+            Passage::Open { silent, opening } => {
+                if buffer.records.is_empty() {
+                    cut.epochs = 0;
+                }
+                cut.silent |= silent;
+                // What is published because the input ends is not published in silence.
+                cut.last &= !cut.silent;
+                cut.opening = opening;
+                Some(cut)
+            }
+            Passage::Closed => {
+                self.over = true;
+                None
+            }
+        }
     }
 
     /// The next epoch that was kept; its buffer is still `buffer`.
@@ -201,7 +240,7 @@ impl Cutter {
             return Ok(None);
         };
         let mut last = recalled.last;
-        if !recalled.more && !recalled.silent && !last {
+        if !(recalled.more || recalled.silent || last || self.only_recalls) {
             // It may be the last of all, as it was when it was cut.
             last = self.fill(1, usize::MAX)? == Filled::End && self.building.records.is_empty();
             if last && let Some(keeping) = &mut self.keeping {
@@ -223,6 +262,7 @@ impl Cutter {
             base: false,
             epochs: recalled.epochs,
             ended: recalled.ended,
+            opening: None,
             buffer: Arc::default(),
             to_take,
         }))
@@ -295,6 +335,7 @@ impl Cutter {
             base,
             epochs: u64::from(!buffer.records.is_empty()),
             ended,
+            opening: None,
             buffer: Arc::new(buffer),
             to_take,
         }))

@@ -2,7 +2,8 @@
 //!
 //! - [`input`]: the bytes of one input, whatever it is: a file, a compressed file, a pipe.
 //! - [`cutter`]: lines of all inputs, in their one order, cut into epochs; [`shared_cutter`]: dealt
-//!   to workers as [`part`]s; [`keeper`]: what keeps epochs, for another run to go on from.
+//!   to workers as [`part`]s; [`keeper`]: what keeps epochs, for another run to go on from; [`gate`]:
+//!   which of them go through, and when.
 //! - [`output`]: lines that many workers write into one file, each at its place.
 //! - [`attic`]: records that may still be needed, kept on disk.
 //! - [`source`]: what pipelines read from; [`memory`], [`json_lines`]: the sources there are.
@@ -11,6 +12,7 @@
 pub mod attic;
 pub mod cutter;
 pub mod dead_letter;
+pub mod gate;
 pub mod input;
 pub mod json_lines;
 pub mod keeper;

@@ -24,6 +24,48 @@ pub struct EpochBuffer {
 }
 
 impl EpochBuffer {
+    /// Lets go of the records that `keep` does not want; the others still stand where they stood.
+    pub fn retain(&mut self, mut keep: impl FnMut(Record<'_>) -> bool) {
+        let old = std::mem::take(&mut self.records);
+        let old_segments = std::mem::take(&mut self.segments);
+        let old_oversize = std::mem::take(&mut self.oversize);
+        let mut segments = old_segments.iter().peekable();
+        let mut oversize = old_oversize.iter().peekable();
+        let mut segment: Option<&Segment> = None;
+        // Whether the next record cannot lie in the segment of the one before.
+        let mut broken = true;
+        for (index, span) in old.iter().enumerate() {
+            while let Some(next) = segments.next_if(|next| next.first_record <= index) {
+                segment = Some(next);
+                broken = true;
+            }
+            let full = oversize.next_if(|(at, _)| *at == index);
+            let full = full.map(|(_, length)| *length);
+            let record = Record {
+                bytes: &self.bytes[span.start..span.start + span.length],
+                oversize: full,
+            };
+            if !keep(record) {
+                broken = true;
+                continue;
+            }
+            let first_record = self.records.len();
+            if let Some(segment) = segment.filter(|_| broken) {
+                self.segments.push(Segment {
+                    first_record,
+                    partition: segment.partition,
+                    start: span.start,
+                    offset: segment.offset + (span.start - segment.start) as u64,
+                    line: segment.line + (index - segment.first_record) as u64,
+                });
+                broken = false;
+            }
+            self.oversize
+                .extend(full.map(|length| (first_record, length)));
+            self.records.push(*span);
+        }
+    }
+
     /// Forgets everything but the memory.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
@@ -58,9 +100,7 @@ pub struct Segment {
 }
 
 /// Where a record stands in its input.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// The input, numbered in their order.
     pub partition: u32,
@@ -193,5 +233,82 @@ impl Part {
             &bytes[first.start..last.start + last.length + 1],
             from + count,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The records of two inputs, each with where it stands and its full length.
+    fn buffer() -> EpochBuffer {
+        let bytes = b"a\nbb\nc\nd\ne\nf\n".to_vec();
+        let mut start = 0;
+        let spans = bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
+        let records = spans.map(|line| {
+            let span = Span {
+                start,
+                length: line.len(),
+            };
+            start += line.len() + 1;
+            span
+        });
+        let segment = |first_record, partition, start, offset, line| Segment {
+            first_record,
+            partition,
+            start,
+            offset,
+            line,
+        };
+        EpochBuffer {
+            records: records.collect(),
+            segments: vec![segment(0, 0, 0, 100, 7), segment(3, 1, 7, 0, 1)],
+            oversize: vec![(1, 9), (4, 8)],
+            bytes,
+        }
+    }
+
+    fn described(buffer: EpochBuffer) -> Vec<(String, Place, Option<u64>)> {
+        let to = buffer.records.len();
+        let part = Part {
+            epoch: 0,
+            worker: 0,
+            last: false,
+            silent: false,
+            base: false,
+            epochs: 1,
+            epoch_records: to,
+            ended: Vec::new(),
+            buffer: Arc::new(buffer),
+            from: 0,
+            to,
+        };
+        let describe = |at| {
+            let record = part.record(at);
+            let text = String::from_utf8_lossy(record.bytes).into_owned();
+            (text, part.place(at), record.oversize)
+        };
+        (0..to).map(describe).collect()
+    }
+
+    #[test]
+    fn what_is_retained_stays_where_it_stood() {
+        let all = described(buffer());
+        for wanted in 0..1 << all.len() {
+            let mut buffer = buffer();
+            let mut index = 0;
+            buffer.retain(|_| {
+                index += 1;
+                wanted >> (index - 1) & 1 == 1
+            });
+            let expected = all.iter().enumerate();
+            let expected: Vec<_> = expected
+                .filter(|(at, _)| wanted >> at & 1 == 1)
+                .map(|(_, record)| record.clone())
+                .collect();
+            assert_eq!(described(buffer), expected, "{wanted:b}");
+        }
     }
 }

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::cutter::{
     CutEpoch, Cutter, EpochLimits, Keeping, NextInput, OVERSIZE_KEPT_BYTES, is_blank,
 };
+use super::gate::Gate;
+use super::keeper::Keeper;
 use super::part::{EpochBuffer, Part, Segment, Span};
 use crate::{Error, Result};
 
@@ -73,6 +75,31 @@ impl SharedCutter {
         }
     }
 
+    /// Gives the epochs that `keeper` recalls, and nothing else. Whether the input ends with the last
+    /// of them is for the keeper to say.
+    pub fn recalled(keeper: Box<dyn Keeper>, max_record_bytes: usize, workers: usize) -> Self {
+        let keeping = Keeping {
+            keeper,
+            next_epoch: 0,
+            waits_for_line_ends: false,
+        };
+        let shared = Self::new(
+            Box::new(|| None),
+            EpochLimits::default(),
+            max_record_bytes,
+            (workers, workers),
+            Some(keeping),
+        );
+        lock(&shared.cutter).only_recalls = true;
+        shared
+    }
+
+    /// Lets epochs through `gate`, from the next one on.
+    pub fn with_gate(self, gate: Box<dyn Gate>) -> Self {
+        lock(&self.cutter).gate = Some(gate);
+        self
+    }
+
     /// Hands out `epochs`, which are not read from anywhere: an epoch of records each. After them
     /// the input stops, but does not end.
     pub fn scripted(epochs: Vec<Vec<Vec<u8>>>, max_record_bytes: usize, workers: usize) -> Self {
@@ -126,6 +153,7 @@ impl SharedCutter {
                 base: false,
                 epochs: u64::from(!buffer.records.is_empty()),
                 ended: Vec::new(),
+                opening: None,
                 buffer: Arc::new(buffer),
                 to_take: workers,
             });
@@ -144,14 +172,15 @@ impl SharedCutter {
     /// # Errors
     /// Where an input cannot be opened or read.
     pub fn take(&self, worker: usize, turn: u64, idle: bool) -> Result<Poll> {
-        if let Some(part) = self.take_cut(worker, turn) {
+        if let Some(poll) = self.take_cut(worker, turn) {
             // Whoever has time cuts ahead, so that nobody needs to wait for the next epoch.
-            if let Ok(mut cutter) = self.cutter.try_lock()
+            if matches!(poll, Poll::Part(_))
+                && let Ok(mut cutter) = self.cutter.try_lock()
                 && cutter.turns == turn + 1
             {
                 self.cut(&mut cutter, false);
             }
-            return Ok(Poll::Part(part));
+            return Ok(poll);
         }
         let mut cutter = lock(&self.cutter);
         // Another worker may have cut it while this one waited.
@@ -168,7 +197,7 @@ impl SharedCutter {
             }
         }
         drop(cutter);
-        self.take_cut(worker, turn).map(Poll::Part).ok_or_else(|| {
+        self.take_cut(worker, turn).ok_or_else(|| {
             Error::internal(format!("turn {turn} was taken by all workers already"))
         })
     }
@@ -192,10 +221,16 @@ impl SharedCutter {
         }
     }
 
-    fn take_cut(&self, worker: usize, turn: u64) -> Option<Part> {
+    /// The part of `worker` in an epoch that was cut, unless its time is still to come.
+    fn take_cut(&self, worker: usize, turn: u64) -> Option<Poll> {
         let mut shelf = lock(&self.shelf);
         let at = shelf.cut.iter().position(|cut| cut.turn == turn)?;
+        // Who stops waits for nothing, and other workers may have their parts already.
+        let waits = !shelf.stop;
         let cut = &mut shelf.cut[at];
+        if waits && cut.opening.is_some_and(|opening| opening.is_ahead()) {
+            return Some(Poll::Pending);
+        }
         let records = cut.buffer.records.len();
         let part = Part {
             epoch: cut.epoch,
@@ -214,7 +249,7 @@ impl SharedCutter {
         if cut.to_take == 0 {
             shelf.cut.remove(at);
         }
-        Some(part)
+        Some(Poll::Part(part))
     }
 
     /// Gives a part back when its bytes are no longer needed.

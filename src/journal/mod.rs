@@ -47,7 +47,7 @@ pub use entry::{BasePart, Checkpoint, Entry, Identity, Partition};
 pub use frame::{EncodedFrame, Frame, FrameParts, Position, Span, Stretch};
 pub use inspect::{Compacted, Extent, PartitionReport, Repaired, Report, compact, inspect, repair};
 pub use reader::read_frames;
-pub use recovery::Recovered;
+pub use recovery::{Recovered, read};
 pub use scan::{Base, Cut, Damage, FrameAt, SegmentInfo};
 pub use segment::{FORMAT, segment_name};
 pub use storage::{Faulty, Folder, Lock, Storage, Survivor};

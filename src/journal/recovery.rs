@@ -49,6 +49,27 @@ pub struct Recovered {
     pub segments: Vec<SegmentInfo>,
 }
 
+/// What the journal of `identity` holds. Takes no lock and changes nothing: what is torn is not
+/// read, and what a writer appends meanwhile is not seen.
+///
+/// # Errors
+/// `Corrupt` where it is damaged; `Usage` where there is none, or it is another dataflow's or of
+/// another format; `Unavailable` where it cannot be read.
+pub fn read(storage: &dyn Storage, identity: &Identity) -> Result<Recovered> {
+    let mut found = scan(storage)?;
+    if let Some(damage) = found.damage.take() {
+        return Err(damage.into_error(&storage.place()));
+    }
+    let Some(standing) = found.standing.take() else {
+        return Err(
+            Error::usage(format!("there is no journal in {:?}", storage.place()))
+                .with_hint("name the folder that was given to amend run --journal"),
+        );
+    };
+    check_identity(storage, &standing.identity, identity)?;
+    Ok(recovered(&standing, found, false))
+}
+
 /// Recovers what a locked storage holds; creates a journal where there is none.
 pub(super) fn recover(
     storage: &dyn Storage,

@@ -8,8 +8,8 @@
 //! is written), [`commit`] (where it is written).
 //!
 //! Across runs: [`resume`] (where a run begins), [`recall`] (epochs of earlier runs), [`base`] (what is
-//! known after an epoch), [`journaling`] (what is kept while it goes on), [`mod@compare`] (what two
-//! runs publish differently).
+//! known after an epoch), [`journaling`] (what is kept while it goes on), [`mod@replay`]
+//! (history run again), [`mod@compare`] (what two runs publish differently).
 //!
 //! Around it: [`mod@run`] (workers, from start to report), `feed` (the worker loop), [`tally`] (what
 //! is counted, and held against each other), [`report`] (what a run says of itself).
@@ -30,6 +30,7 @@ pub mod outputs;
 pub mod reading;
 pub mod recall;
 pub mod renumber;
+pub mod replay;
 pub mod report;
 pub mod resume;
 pub mod run;
@@ -41,6 +42,7 @@ use std::path::PathBuf;
 
 use crate::time::EventTime;
 
+pub use replay::{Bound, History, ReplayOptions, replay};
 pub use report::Report;
 pub use resume::JournalOptions;
 pub use run::{run, run_steps};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -126,12 +126,17 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
         .as_ref()
         .is_none_or(|cluster| cluster.process == 0)
     {
-        let path = options.out.join("report.json");
-        std::fs::write(&path, report.to_json() + "\n").map_err(|error| {
-            Error::unavailable(format!("could not write \"{}\"", path.display())).with_source(error)
-        })?;
+        write_report(&options.out, &report)?;
     }
     Ok(report)
+}
+
+/// Writes `report.json` into the folder `out`.
+pub(super) fn write_report(out: &Path, report: &Report) -> Result<()> {
+    let path = out.join("report.json");
+    std::fs::write(&path, report.to_json() + "\n").map_err(|error| {
+        Error::unavailable(format!("could not write \"{}\"", path.display())).with_source(error)
+    })
 }
 
 /// Runs `dataflow` over `steps`, an epoch each, as a source that never ends; its sinks are kept
@@ -186,24 +191,24 @@ pub fn run_steps(dataflow: &Dataflow, steps: Vec<Step>, workers: usize) -> Resul
 }
 
 /// All that the workers of a process need.
-struct Job {
-    dataflow: Dataflow,
-    cutter: SharedCutter,
-    labels: Vec<String>,
-    outputs: [Vec<Output>; 4],
-    attic: PathBuf,
-    halt: Halt,
-    workers: usize,
-    cluster: Option<Cluster>,
+pub(super) struct Job {
+    pub(super) dataflow: Dataflow,
+    pub(super) cutter: SharedCutter,
+    pub(super) labels: Vec<String>,
+    pub(super) outputs: [Vec<Output>; 4],
+    pub(super) attic: PathBuf,
+    pub(super) halt: Halt,
+    pub(super) workers: usize,
+    pub(super) cluster: Option<Cluster>,
     /// The watermark that is set at each epoch, where a script sets some.
-    steps: Vec<Option<i64>>,
-    progress: Option<(ProgressBar, Arc<AtomicU64>)>,
+    pub(super) steps: Vec<Option<i64>>,
+    pub(super) progress: Option<(ProgressBar, Arc<AtomicU64>)>,
     /// What the outputs hold when the run begins.
-    begun: Begun,
+    pub(super) begun: Begun,
     /// Where epochs are kept, if they are.
-    journaling: Option<Journaling>,
+    pub(super) journaling: Option<Journaling>,
     /// Whether what stands after the last epoch is asked for, not what changes.
-    survey: bool,
+    pub(super) survey: bool,
 }
 
 /// What a worker comes back with.
@@ -216,7 +221,8 @@ struct Done {
 }
 
 impl Job {
-    fn execute(self) -> Result<Report> {
+    /// Runs the workers to their end.
+    pub(super) fn execute(self) -> Result<Report> {
         let begun = Moment::now();
         let config = timely::Config {
             communication: match &self.cluster {
@@ -464,7 +470,7 @@ fn check_cluster(dataflow: &Dataflow, options: &RunOptions, inputs: &[InputSpec]
 }
 
 /// A bar for inputs that take a while, where somebody is looking.
-fn progress_bar(
+pub(super) fn progress_bar(
     inputs: &[InputSpec],
     recovered_bytes: u64,
     options: &RunOptions,
