@@ -233,3 +233,172 @@ fn what_other_rules_would_change_is_shown() {
     let fill = Fill::Fixed("Unknown".into());
     changed(Config { fill, ..streams() }, "Unknown");
 }
+
+/// Nine events, a second apart, and a line that is no event.
+fn nine() -> Site {
+    let site = Site::new(&streams(), &["a.jsonl"]);
+    let event = |second: u32| {
+        format!(
+            "{{\"event_id\":{second},\"type\":\"Sale\",\"stream\":\"s\",\
+             \"timestamp\":\"2026-05-20T12:00:0{second}Z\"}}\n"
+        )
+    };
+    let before: String = (1..=6).map(event).collect();
+    let after: String = (7..=9).map(event).collect();
+    site.write("a.jsonl", before + "no event\n" + &after);
+    site
+}
+
+/// What was published and set aside: the ids, and the lines on which the dead letters stand.
+fn ids_and_dead_lines(site: &Site) -> (Vec<u64>, Vec<u64>) {
+    let numbers = |name: &str, pointer: &str| {
+        let text = String::from_utf8(site.read(name)).unwrap();
+        let number = |line: &str| {
+            let json: Value = serde_json::from_str(line).unwrap();
+            json.pointer(pointer).and_then(Value::as_u64).unwrap()
+        };
+        text.lines().map(number).collect()
+    };
+    (
+        numbers("replayed/clean.jsonl", "/event_id"),
+        numbers("replayed/dead.jsonl", "/source/line"),
+    )
+}
+
+#[test]
+fn what_happened_outside_is_left_out() {
+    let site = nine();
+    site.run(Plan::to_the_end(2));
+    let time = |second: u32| format!("2026-05-20T12:00:0{second}Z");
+    let check = |flags: &[&str], ids: &[u64], dead: &[u64]| {
+        let expected = (ids.to_vec(), dead.to_vec());
+        process::run(replay(&site).args(flags)).expect_code(0);
+        assert_eq!(ids_and_dead_lines(&site), expected, "journal, {flags:?}");
+        let mut files = site.command("replay");
+        files.arg("--out").arg(site.path("replayed"));
+        process::run(files.args(["--epoch-events", "2"]).args(flags)).expect_code(0);
+        assert_eq!(ids_and_dead_lines(&site), expected, "files, {flags:?}");
+    };
+    check(&["--from", &time(3), "--to", &time(5)], &[3, 4, 5], &[7]);
+    check(&["--from", &time(8)], &[8, 9], &[7]);
+    check(&["--to", "2026-05-20 14:00:02+02:00"], &[1, 2], &[7]);
+    // Epochs of two records each; what is no event belongs to its epoch.
+    check(&["--from", &time(2), "--to", "2"], &[2, 3, 4, 5, 6], &[]);
+    check(&["--from", "3", "--to", &time(8)], &[7, 8], &[7]);
+    // Gaps are those of the records that are left.
+    check(&["--from", "2030-01-01T00:00:00Z"], &[], &[7]);
+}
+
+#[test]
+fn epochs_of_files_are_left_out_as_those_of_a_journal() {
+    let site = site(&streams(), 7, 200);
+    site.run(Plan::to_the_end(10));
+    let text = String::from_utf8(site.read("out/changes.jsonl")).unwrap();
+    let epochs = text.lines().map(|line| {
+        let json: Value = serde_json::from_str(line).unwrap();
+        json["epoch"].as_u64().unwrap()
+    });
+    let last = epochs.max().unwrap();
+    assert!(last > 5, "{last}");
+    for (from, to) in [(0, 2), (3, 4), (last - 1, last + 9), (last + 1, last + 9)] {
+        let window = [from, to].map(|epoch| epoch.to_string());
+        let flags = ["--from", &window[0], "--to", &window[1], "-w", "2"];
+        process::run(replay(&site).args(flags)).expect_code(0);
+        let from_journal = replayed(&site);
+        let mut files = site.command("replay");
+        files.arg("--out").arg(site.path("replayed"));
+        process::run(files.args(["--epoch-events", "10"]).args(flags)).expect_code(0);
+        same_files(&from_journal, &replayed(&site), &flags.join(" "));
+        let expected = within(text.as_bytes(), from, to);
+        let found = site.read("replayed/changes.jsonl");
+        same_files(
+            &[("changes.jsonl", expected)],
+            &[("changes.jsonl", found)],
+            &flags.join(" "),
+        );
+    }
+}
+
+#[test]
+fn how_fast_it_goes_changes_nothing() {
+    let site = nine();
+    site.run(Plan::to_the_end(2));
+    let elapsed = |speed: &str| {
+        for workers in ["1", "2"] {
+            process::run(replay(&site).args(["--speed", speed, "-w", workers])).expect_code(0);
+            same_files(&site.outputs(), &replayed(&site), speed);
+        }
+        let report: Value = serde_json::from_slice(&site.read("replayed/report.json")).unwrap();
+        report["elapsed_s"].as_f64().unwrap()
+    };
+    elapsed("1000000x");
+    // From the first epoch, which has the events of two seconds, it is seven seconds to the last.
+    let seconds = elapsed("20x");
+    assert!(seconds >= 0.35, "{seconds}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let site = nine();
+    site.run(Plan::to_the_end(2));
+    let refused = |flags: &[&str], code: i32, said: &str| {
+        process::run(replay(&site).args(flags))
+            .expect_code(code)
+            .expect_said(&[said]);
+        assert!(!site.path("replayed").exists(), "{flags:?}");
+    };
+    let input = site.path("a.jsonl").display().to_string();
+    refused(&["--input", &input], 2, "both say what to replay");
+    refused(&["--epoch-events", "5"], 2, "in its own epochs");
+    refused(&["--epoch-ms", "5"], 2, "in its own epochs");
+    refused(&["--from", "noon"], 2, "the number of an epoch, or a time");
+    refused(&["--speed", "0x"], 2, "give max");
+    refused(
+        &[
+            "--from",
+            "2026-05-20T12:00:03Z",
+            "--to",
+            "2026-05-20T12:00:02Z",
+        ],
+        2,
+        "--from comes before --to",
+    );
+    let nowhere = site.path("nowhere").display().to_string();
+    refused(&["--diff", &nowhere], 2, "has no clean.jsonl");
+    refused(&["--set", "name=other"], 2, "a journal of its own");
+    refused(&["--set", "event.id=number"], 2, "fixed for its life");
+
+    let mut same = site.command("replay");
+    same.arg("--out").arg(site.path("out"));
+    same.arg("--against").arg(site.path("out/../out"));
+    let before = site.outputs();
+    process::run(&mut same)
+        .expect_code(2)
+        .expect_said(&["the folder that the replay writes to"]);
+    site.expect_outputs(&before, "a refused replay writes nothing");
+    let mut missing = site.command("replay");
+    missing.arg("--journal").arg(site.path("nowhere"));
+    process::run(&mut missing).expect_code(2);
+    assert!(!site.path("nowhere").exists());
+
+    let segment = site.segments().remove(0);
+    let mut bytes = site.read(&segment);
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    site.write(&segment, &bytes);
+    refused(&[], 3, "journal damaged");
+}
+
+#[test]
+fn a_torn_end_is_not_read_and_stays() {
+    let site = nine();
+    site.run(Plan::to_the_end(2));
+    let segment = site.segments().remove(0);
+    let whole = site.read(&segment);
+    site.cut(&segment, whole.len() as u64 / 4);
+    let torn = site.read(&segment);
+    process::run(&mut replay(&site)).expect_code(0);
+    assert!(site.read(&segment) == torn, "a replay cuts nothing");
+    let text = site.read("out/changes.jsonl");
+    assert!(text.starts_with(&site.read("replayed/changes.jsonl")));
+}
