@@ -369,7 +369,11 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::journal::{BasePart, Entry, Faulty, FrameParts, Journal, Partition, Stretch};
 
     #[test]
     fn an_epoch_opens_when_its_time_has_come() {
@@ -425,5 +429,80 @@ mod tests {
             window(time(1), time(0)),
             Err("nothing lies from 1970-01-01T00:00:01Z to 1970-01-01T00:00:00Z".to_owned())
         );
+    }
+
+    /// A journal whose first segments are gone is replayed from where it begins.
+    #[test]
+    fn history_begins_where_the_journal_does() {
+        static SAID: Mutex<String> = Mutex::new(String::new());
+        let text = "name = \"f\"\n[source]\nkind = \"stdin\"";
+        let dataflow = Dataflow::from_text(text, Path::new("f.toml"), &[]).unwrap();
+        let identity = Identity {
+            name: dataflow.name.clone(),
+            fixed: dataflow.fixed_text(),
+            created_us: 0,
+        };
+        let storage: Arc<dyn Storage> = Arc::new(Faulty::new());
+        let small = journal::Options {
+            segment_bytes: 1,
+            ..journal::Options::default()
+        };
+        let (journal, _) = Journal::open(Arc::clone(&storage), &identity, small).unwrap();
+        let label = "stdin".to_owned();
+        journal.append(Entry::Partition(Partition {
+            number: 0,
+            label,
+            identity: "-".to_owned(),
+        }));
+        for epoch in 0..4 {
+            let record = format!(
+                "{{\"event_id\":{epoch},\"type\":\"t\",\"timestamp\":\"2026-01-01T00:00:00\"}}"
+            );
+            let length = record.len();
+            let stretch = Stretch {
+                first_record: 0,
+                partition: 0,
+                start: 0,
+                offset: epoch * 100,
+                line: epoch + 1,
+            };
+            journal.append(Entry::Frame(journal::Frame::encode(FrameParts {
+                epoch,
+                clock_us: 0,
+                bytes: record.as_bytes(),
+                records: &mut [(0, length)].into_iter(),
+                stretches: &[stretch],
+                oversize: &[],
+                ended: &[],
+                positions: &[],
+            })));
+            journal.flush().unwrap();
+        }
+        let (epoch, part, parts) = (3, 0, 1);
+        let bytes = Vec::new();
+        journal.append(Entry::Base(BasePart {
+            epoch,
+            part,
+            parts,
+            bytes,
+        }));
+        journal.flush().unwrap();
+        journal.drop_before(2);
+        journal.finish().unwrap();
+
+        let folder = tempfile::tempdir().unwrap();
+        let options = ReplayOptions {
+            history: History::Journal(storage),
+            out: folder.path().to_owned(),
+            workers: 1,
+            from: None,
+            to: None,
+            speed: None,
+            progress: false,
+            notice: Some(|text| SAID.lock().unwrap().push_str(text)),
+        };
+        let report = replay(&dataflow, &options).unwrap();
+        assert_eq!(*SAID.lock().unwrap(), "history begins at epoch 2");
+        assert_eq!((report.read, report.kept, report.stopped), (2, 2, false));
     }
 }
