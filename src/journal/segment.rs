@@ -61,13 +61,18 @@ pub fn segment_name(number: u64) -> String {
     format!("{number:020}.seg")
 }
 
+/// The name of the column cache of a segment.
+pub fn cache_name(number: u64) -> String {
+    format!("{number:020}.cols")
+}
+
 /// The number of the segment that a file is; `None` for any other file.
 pub(super) fn segment_number(name: &str) -> Option<u64> {
     number_of(name.strip_suffix(".seg")?)
 }
 
 /// The number of the segment that a file is a cache of; `None` for any other file.
-pub(super) fn cache_number(name: &str) -> Option<u64> {
+pub fn cache_number(name: &str) -> Option<u64> {
     let name = name.strip_suffix(".cols")?;
     number_of(name.strip_suffix(".seg").unwrap_or(name))
 }

@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::path::Path;
 
 use crate::{Error, ErrorKind, Result};
 
@@ -45,6 +46,11 @@ pub trait Storage: Send + Sync + Debug {
     /// [`ErrorKind::Fenced`] when there is a writer already; [`ErrorKind::Usage`] where nothing can
     /// be written.
     fn lock(&self) -> Result<Lock>;
+
+    /// Where it lies in the file system, if it does: there the column caches lie beside the segments.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
 
     /// What it is called in messages.
     fn place(&self) -> String;

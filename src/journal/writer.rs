@@ -69,6 +69,8 @@ struct Shared {
     /// A group is durable, or writing failed.
     settled: Condvar,
     synced_before: AtomicU64,
+    /// The segment that is written.
+    segment: AtomicU64,
     wake: Mutex<Option<Wake>>,
 }
 
@@ -131,8 +133,10 @@ impl Journal {
         shared
             .synced_before
             .store(recovered.next_epoch, Ordering::Release);
+        let segment = standing.segments.back().map_or(1, |held| held.number);
+        shared.segment.store(segment, Ordering::Release);
         let writer = Writer {
-            segment: standing.segments.back().map_or(1, |held| held.number),
+            segment,
             storage,
             options,
             standing,
@@ -173,6 +177,11 @@ impl Journal {
     /// Every frame of an earlier epoch is durable.
     pub fn synced_before(&self) -> Epoch {
         self.shared.synced_before.load(Ordering::Acquire)
+    }
+
+    /// The number of the segment that is written: those before it are closed, and durable.
+    pub fn segment(&self) -> u64 {
+        self.shared.segment.load(Ordering::Acquire)
     }
 
     /// Calls `wake` after every sync and after a failure, on the journal's thread.
@@ -333,6 +342,7 @@ impl Writer {
             if !failed && outcome.is_ok() {
                 let next = self.standing.next_epoch;
                 shared.synced_before.store(next, Ordering::Release);
+                shared.segment.store(self.segment, Ordering::Release);
             }
             let mut queue = shared.queue();
             queue.waiting_bytes -= bytes;

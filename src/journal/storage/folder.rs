@@ -185,6 +185,10 @@ impl Storage for Folder {
         Ok(Lock::new(file))
     }
 
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+
     fn place(&self) -> String {
         self.path.display().to_string()
     }
