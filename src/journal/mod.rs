@@ -51,6 +51,6 @@ pub use outline::{Outline, outline};
 pub use reader::read_frames;
 pub use recovery::{Recovered, read};
 pub use scan::{Base, Cut, Damage, FrameAt, SegmentInfo};
-pub use segment::{FORMAT, cache_name, cache_number, segment_name};
+pub use segment::{FORMAT, cache_name, cache_number, segment_name, segment_number};
 pub use storage::{Faulty, Folder, Lock, Storage, Survivor};
 pub use writer::{Journal, Options, Stats};

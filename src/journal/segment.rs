@@ -67,7 +67,7 @@ pub fn cache_name(number: u64) -> String {
 }
 
 /// The number of the segment that a file is; `None` for any other file.
-pub(super) fn segment_number(name: &str) -> Option<u64> {
+pub fn segment_number(name: &str) -> Option<u64> {
     number_of(name.strip_suffix(".seg")?)
 }
 

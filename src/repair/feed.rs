@@ -12,7 +12,7 @@ use timely::worker::Worker;
 
 use super::commit::Office;
 use super::journaling::Journaling;
-use super::reading::{Reading, Rows};
+use super::reading::{Finding, Reading, Rows};
 use super::renumber::Fresh;
 use super::wiring::{Inputs, Tick, Times};
 use crate::io::part::Part;
@@ -165,6 +165,21 @@ impl Feeder<'_> {
         }
     }
 
+    /// Decodes a part, where an earlier run has not done so, and keeps what it decoded.
+    fn read(&mut self, part: &Part, reader: u32, rows: &mut Rows) -> Vec<(u32, Finding)> {
+        let frames = self
+            .journaling
+            .and_then(|journaling| journaling.frames(part.epoch, part.epoch_records));
+        match (self.journaling, frames) {
+            (Some(journaling), Some(frames)) => {
+                let (findings, decoded) = self.reading.read_frames(part, reader, rows, &frames);
+                journaling.keep_columns(decoded, &frames);
+                findings
+            }
+            _ => self.reading.read(part, reader, rows),
+        }
+    }
+
     /// Decodes a part, and feeds its rows.
     fn feed(&mut self, part: Part, under_way: Epoch) {
         let epoch = part.epoch;
@@ -178,7 +193,7 @@ impl Feeder<'_> {
         if part.base {
             self.office.bases.ask(epoch);
         }
-        let findings = self.reading.read(&part, reader, &mut rows);
+        let findings = self.read(&part, reader, &mut rows);
         let inputs = &mut self.inputs;
         let names = [
             (false, &mut self.reading.streams),

@@ -11,13 +11,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::base::BasePart;
+use super::caching::Caching;
 use super::commit::Mark;
 use super::recall::Recall;
+use super::recollection::{FrameShare, Recollection};
 use super::report::{Recovery, group_digits};
 use super::spec::Dataflow;
 use crate::io::keeper::{Cut, Keeper, Recalled};
 use crate::io::output::Output;
 use crate::io::part::EpochBuffer;
+use crate::journal::columns::Chunk;
 use crate::journal::{self, Checkpoint, Entry, Frame, FrameParts, Journal, Position, Stretch};
 use crate::runtime::clock::{self, Moment};
 use crate::time::Epoch;
@@ -34,6 +37,17 @@ pub struct Journaling {
     bases: Mutex<Vec<(Epoch, u32, Vec<u8>)>>,
     /// What came of the epochs of earlier runs, where there were some.
     recovering: Mutex<Option<Recovering>>,
+    /// What is kept of decoded records, where there is a place for it.
+    columns: Option<Columns>,
+}
+
+/// What earlier runs have decoded, and what this one keeps of what it decodes.
+#[derive(Debug)]
+pub struct Columns {
+    /// What is at hand of recalled epochs.
+    pub recollection: Arc<Recollection>,
+    /// What makes caches.
+    pub caching: Caching,
 }
 
 /// A recovery that is under way or over.
@@ -93,15 +107,54 @@ impl Journaling {
             marker: Mutex::new(Some(Marker { marks, thread })),
             bases: Mutex::default(),
             recovering: Mutex::new(recovering),
+            columns: None,
         }
+    }
+
+    /// Also keeps what is decoded.
+    pub fn with_columns(mut self, columns: Option<Columns>) -> Self {
+        self.columns = columns;
+        self
+    }
+
+    /// The frames of which `epoch` consists, an epoch of `records`, for each worker once; none where
+    /// no columns are kept.
+    pub fn frames(&self, epoch: Epoch, records: usize) -> Option<Arc<[FrameShare]>> {
+        let columns = self.columns.as_ref()?;
+        let recalled = columns.recollection.take(epoch);
+        Some(recalled.unwrap_or_else(|| {
+            // It is cut in this run: a frame of its own.
+            Arc::new([FrameShare {
+                epoch,
+                first: 0,
+                records,
+                columns: None,
+            }])
+        }))
+    }
+
+    /// Keeps what a worker has decoded of `frames`.
+    pub fn keep_columns(&self, chunks: Vec<Chunk>, frames: &[FrameShare]) {
+        let Some(columns) = &self.columns else {
+            return;
+        };
+        // Both are in order.
+        let mut frames = frames.iter();
+        let chunks = chunks.into_iter().filter_map(|chunk| {
+            let frame = frames.find(|frame| frame.epoch == chunk.epoch())?;
+            Some((chunk, frame.records))
+        });
+        columns.caching.add(chunks.collect(), self.journal.segment());
     }
 
     /// What the cutter hands epochs to; `recall` gives those of earlier runs.
     pub fn keeper(&self, recall: Recall, dataflow: &Dataflow) -> Box<dyn Keeper> {
+        let columns = self.columns.as_ref();
+        let recollection = columns.map(|columns| Arc::clone(&columns.recollection));
         Box::new(JournalKeeper {
             journal: Arc::clone(&self.journal),
             bare_end: Arc::clone(&self.bare_end),
-            recall,
+            recall: recall.recollecting(recollection),
             based_at: self.journal.appended_bytes(),
             base_bytes: 0,
             bases: dataflow.horizon.as_ref().map(|_| dataflow.journal.segment_bytes),
@@ -187,7 +240,11 @@ impl Journaling {
                 .join()
                 .map_err(|_| Error::internal("the thread that lays down marks has failed"))?;
         }
-        self.journal.flush()
+        self.journal.flush()?;
+        if let Some(columns) = &self.columns {
+            columns.caching.finish(self.journal.segment());
+        }
+        Ok(())
     }
 }
 

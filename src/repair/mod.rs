@@ -7,15 +7,17 @@
 //! (records that wait for their verdicts), [`ledger`] (what runs across workers), [`lines`] (how it
 //! is written), [`commit`] (where it is written).
 //!
-//! Across runs: [`resume`] (where a run begins), [`recall`] (epochs of earlier runs), [`base`] (what is
-//! known after an epoch), [`journaling`] (what is kept while it goes on), [`mod@replay`]
-//! (history run again), [`mod@compare`] (what two runs publish differently).
+//! Across runs: [`resume`] (where a run begins), [`recall`] (epochs of earlier runs), [`recollection`]
+//! and [`caching`] (what was decoded of them before), [`base`] (what is known after an epoch),
+//! [`journaling`] (what is kept while it goes on), [`mod@replay`] (history run again),
+//! [`mod@compare`] (what two runs publish differently).
 //!
 //! Around it: [`mod@run`] (workers, from start to report), `feed` (the worker loop), [`tally`] (what
 //! is counted, and held against each other), [`report`] (what a run says of itself).
 
 
 pub mod base;
+pub mod caching;
 pub mod commit;
 pub mod compare;
 pub mod desk;
@@ -29,6 +31,7 @@ pub mod names;
 pub mod outputs;
 pub mod reading;
 pub mod recall;
+pub mod recollection;
 pub mod renumber;
 pub mod replay;
 pub mod report;

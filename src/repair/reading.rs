@@ -6,15 +6,20 @@
 use std::collections::HashMap;
 
 use super::names::LocalNames;
+use super::recollection::FrameShare;
 use super::renumber::TypeCount;
 use super::spec::{Dataflow, FillType, Keep};
 use super::wiring::CopyUpdate;
 use crate::event::{Decoder, DedupKey, Fault, Reason};
-use crate::io::part::Part;
+use crate::io::part::{Part, Record};
+use crate::journal::columns::{
+    Chunk, ChunkBuilder, EventRow, FAULT, HAS_VALID, LINE_BREAK, VALID,
+};
 use crate::operators::dedup::Copied;
 use crate::operators::retained::Row;
 use crate::operators::sightings::Sighting;
 use crate::operators::{Position, Print};
+use crate::time::EventTime;
 
 /// Rows of one part, for each input of the dataflow.
 #[derive(Debug, Default)]
@@ -85,6 +90,11 @@ impl Needs {
             horizon: dataflow.horizon.is_some(),
         }
     }
+
+    /// Whether events carry the number of their type.
+    fn tagged(self) -> bool {
+        self.types || self.tags
+    }
 }
 
 impl Reading {
@@ -109,97 +119,80 @@ impl Reading {
     /// Decodes `part`, which `reader` has read: appends to `rows`, and returns what was found of
     /// records that are not plain, by their place in the part.
     pub fn read(&mut self, part: &Part, reader: u32, rows: &mut Rows) -> Vec<(u32, Finding)> {
-        let mut findings = Vec::new();
-        let mut stretches = part.partitions();
-        let mut stretch: Option<(u32, usize)> = None;
-        rows.sightings.reserve(part.len());
-        for at in 0..part.len() {
-            let index = at as u32;
-            let record = part.record(at);
-            if let Some(length) = record.oversize {
-                let detail = format!("{length} bytes, more than {}", self.max_record_bytes);
-                findings.push((
-                    index,
-                    Finding::Fault(Fault {
-                        reason: Reason::Oversize,
-                        detail,
-                    }),
-                ));
-                continue;
+        self.pass(part, reader, rows, |pass, rows| {
+            for at in 0..part.len() {
+                pass.decode(at, rows, None);
             }
-            let event = match self.decoder.decode(record.bytes) {
-                Ok(event) => event,
-                Err(fault) => {
-                    findings.push((index, Finding::Fault(fault)));
+        })
+    }
+
+    /// As [`Reading::read`], of an epoch that consists of `frames`. Those whose columns are at hand
+    /// are not decoded; what is decoded of the others is returned, too.
+    pub fn read_frames(
+        &mut self,
+        part: &Part,
+        reader: u32,
+        rows: &mut Rows,
+        frames: &[FrameShare],
+    ) -> (Vec<(u32, Finding)>, Vec<Chunk>) {
+        let mut decoded = Vec::new();
+        let end = part.from + part.len();
+        let findings = self.pass(part, reader, rows, |pass, rows| {
+            for frame in frames {
+                let from = frame.first.max(part.from);
+                let to = (frame.first + frame.records).min(end);
+                if from >= to {
                     continue;
                 }
-            };
-            let add_valid = event.valid.is_none();
-            if add_valid || event.has_line_break {
-                findings.push((index, Finding::Rewrite { add_valid }));
-            }
-            let print = Print::new(
-                xxhash_rust::xxh3::xxh3_64(record.bytes),
-                event.valid.unwrap_or(true),
-            );
-            let (id, time) = (event.id, event.time.0);
-            let stream = self.streams.number(event.stream);
-            let mut tag = 0;
-            if self.needs.types || self.needs.tags {
-                tag = self.types.number(event.r#type);
-                if self.needs.types && !self.needs.horizon {
-                    *self.counts.entry((stream, tag)).or_default() += 1;
-                }
-            }
-            if self.needs.copies && !self.needs.horizon {
-                let position = Position {
-                    epoch: part.epoch,
-                    reader,
-                    index,
+                let Some(columns) = &frame.columns else {
+                    let first = (from - frame.first) as u64;
+                    let mut chunk = Chunk::builder(frame.epoch, first);
+                    for at in from..to {
+                        pass.decode(at - part.from, rows, Some(&mut chunk));
+                    }
+                    decoded.push(chunk.finish());
+                    continue;
                 };
-                let mut key = Vec::new();
-                if self.clustered {
-                    // Another process numbers streams otherwise: the key names it.
-                    key.extend_from_slice(&(event.stream.len() as u64).to_le_bytes());
-                    key.extend_from_slice(event.stream.as_bytes());
-                }
-                if event.key.is_empty() {
-                    key.extend_from_slice(&id.to_le_bytes());
-                    key.extend_from_slice(&time.to_le_bytes());
-                } else {
-                    key.extend_from_slice(event.key);
-                }
-                let number = if self.clustered { 0 } else { stream };
-                rows.copies
-                    .push((((number, key), Copied { position, print }), part.epoch, 1));
-            }
-            if self.needs.times {
-                while stretch.is_none_or(|(_, end)| end <= at) {
-                    stretch = stretches.next();
-                    let Some((partition, _)) = stretch else { break };
-                    rows.times.push((partition, Vec::new()));
-                }
-                if let Some((_, times)) = rows.times.last_mut() {
-                    times.push(time);
+                for chunk in columns.of(frame.epoch) {
+                    let first = frame.first + chunk.first() as usize;
+                    let rows_of_part = from.max(first)..to.min(first + chunk.len());
+                    pass.recollect(chunk, first, rows_of_part, rows);
                 }
             }
-            let seen = Sighting {
-                stream,
-                tag,
-                id,
-                time,
-                print,
+        });
+        (findings, decoded)
+    }
+
+    /// Reads the records of a part as `records` says, in their order.
+    fn pass<'a>(
+        &'a mut self,
+        part: &'a Part,
+        reader: u32,
+        rows: &mut Rows,
+        records: impl FnOnce(&mut Pass<'a>, &mut Rows),
+    ) -> Vec<(u32, Finding)> {
+        rows.sightings.reserve(part.len());
+        let mut pass = Pass {
+            decoder: &mut self.decoder,
+            streams: &mut self.streams,
+            types: &mut self.types,
+            max_record_bytes: self.max_record_bytes,
+            shelf: Shelf {
+                part,
                 reader,
-                index,
-            };
-            if self.needs.horizon {
-                let key = event.key.to_vec();
-                rows.retained.push(Row { seen, key });
-            } else {
-                rows.sightings.push(seen);
-            }
-        }
-        let counts = self.counts.drain();
+                needs: self.needs,
+                clustered: self.clustered,
+                counts: &mut self.counts,
+                stretches: Box::new(part.partitions()),
+                stretch_end: 0,
+                findings: Vec::new(),
+            },
+        };
+        records(&mut pass, rows);
+        let Shelf {
+            findings, counts, ..
+        } = pass.shelf;
+        let counts = counts.drain();
         let counts = counts.map(|((stream, r#type), count)| TypeCount {
             stream,
             r#type,
@@ -207,5 +200,231 @@ impl Reading {
         });
         rows.types.extend(counts);
         findings
+    }
+}
+
+/// The reading of one part.
+struct Pass<'a> {
+    decoder: &'a mut Decoder,
+    streams: &'a mut LocalNames,
+    types: &'a mut LocalNames,
+    max_record_bytes: usize,
+    shelf: Shelf<'a>,
+}
+
+impl Pass<'_> {
+    /// Decodes the record at `at`; into a row of `chunk`, too, where there is one.
+    fn decode(&mut self, at: usize, rows: &mut Rows, chunk: Option<&mut ChunkBuilder>) {
+        let Record { bytes, oversize } = self.shelf.part.record(at);
+        let event = match oversize {
+            Some(length) => Err(Fault {
+                reason: Reason::Oversize,
+                detail: format!("{length} bytes, more than {}", self.max_record_bytes),
+            }),
+            None => self.decoder.decode(bytes),
+        };
+        let event = match event {
+            Ok(event) => event,
+            Err(fault) => {
+                if let Some(chunk) = chunk {
+                    chunk.push_fault(fault.reason as u8, &fault.detail);
+                }
+                self.shelf.find(at, Finding::Fault(fault));
+                return;
+            }
+        };
+        let is_valid = event.valid.unwrap_or(true);
+        let print = Print::new(xxhash_rust::xxh3::xxh3_64(bytes), is_valid);
+        if let Some(chunk) = chunk {
+            let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+            chunk.push_event(&EventRow {
+                id: event.id,
+                time: event.time,
+                print: print.to_bits(),
+                stream: event.stream,
+                r#type: event.r#type,
+                flags: flag(event.valid.is_some(), HAS_VALID)
+                    | flag(is_valid, VALID)
+                    | flag(event.has_line_break, LINE_BREAK),
+                key: event.key,
+            });
+        }
+        let tag = match self.shelf.needs.tagged() {
+            true => self.types.number(event.r#type),
+            false => 0,
+        };
+        let well_formed = WellFormed {
+            id: event.id,
+            time: event.time,
+            print,
+            stream: self.streams.number(event.stream),
+            tag,
+            stream_name: event.stream,
+            key: event.key,
+            add_valid: event.valid.is_none(),
+            has_line_break: event.has_line_break,
+        };
+        self.shelf.put(at, &well_formed, rows);
+    }
+
+    /// Takes the records from `chunk` whose places in the epoch are `places`; its own first is
+    /// `first`.
+    fn recollect(
+        &mut self,
+        chunk: &Chunk,
+        first: usize,
+        places: std::ops::Range<usize>,
+        rows: &mut Rows,
+    ) {
+        // Names become numbers once for each chunk, and only those that occur.
+        let mut streams = vec![None; chunk.stream_names().len()];
+        let mut types = vec![None; chunk.type_names().len()];
+        let tagged = self.shelf.needs.tagged();
+        for place in places {
+            let (row, at) = (place - first, place - self.shelf.part.from);
+            let flags = chunk.flags(row);
+            if flags & FAULT != 0 {
+                let fault = chunk.fault(row);
+                let reason = fault.and_then(|fault| Reason::ALL.get(usize::from(fault.reason)));
+                match fault.zip(reason) {
+                    Some((fault, reason)) => self.shelf.find(
+                        at,
+                        Finding::Fault(Fault {
+                            reason: *reason,
+                            detail: fault.detail.to_owned(),
+                        }),
+                    ),
+                    // The record itself knows better.
+                    None => self.decode(at, rows, None),
+                }
+                continue;
+            }
+            let number = &mut streams[chunk.stream_number(row) as usize];
+            let stream = *number.get_or_insert_with(|| self.streams.number(chunk.stream(row)));
+            let mut tag = 0;
+            if tagged {
+                let number = &mut types[chunk.type_number(row) as usize];
+                tag = *number.get_or_insert_with(|| self.types.number(chunk.r#type(row)));
+            }
+            let well_formed = WellFormed {
+                id: chunk.id(row),
+                time: chunk.time(row),
+                print: Print::from_bits(chunk.print(row)),
+                stream,
+                tag,
+                stream_name: chunk.stream(row),
+                key: chunk.key(row),
+                add_valid: flags & HAS_VALID == 0,
+                has_line_break: flags & LINE_BREAK != 0,
+            };
+            self.shelf.put(at, &well_formed, rows);
+        }
+    }
+}
+
+/// A well-formed event, from wherever it is known.
+struct WellFormed<'a> {
+    id: i64,
+    time: EventTime,
+    print: Print,
+    stream: u32,
+    tag: u32,
+    stream_name: &'a str,
+    key: &'a [u8],
+    add_valid: bool,
+    has_line_break: bool,
+}
+
+/// Where the records of one part are put once they are known.
+struct Shelf<'a> {
+    part: &'a Part,
+    reader: u32,
+    needs: Needs,
+    /// Whether there are other processes.
+    clustered: bool,
+    counts: &'a mut HashMap<(u32, u32), u64, foldhash::fast::RandomState>,
+    /// The stretches of records of one input that were not begun.
+    stretches: Box<dyn Iterator<Item = (u32, usize)> + 'a>,
+    /// The record after the stretch that was begun.
+    stretch_end: usize,
+    findings: Vec<(u32, Finding)>,
+}
+
+impl Shelf<'_> {
+    fn find(&mut self, at: usize, finding: Finding) {
+        self.findings.push((at as u32, finding));
+    }
+
+    /// Appends the event at `at` to the `rows` that the dataflow needs.
+    #[inline]
+    fn put(&mut self, at: usize, event: &WellFormed<'_>, rows: &mut Rows) {
+        let &WellFormed {
+            id,
+            time: EventTime(time),
+            print,
+            stream,
+            tag,
+            stream_name,
+            key,
+            add_valid,
+            has_line_break,
+        } = event;
+        let (needs, reader, index) = (self.needs, self.reader, at as u32);
+        if add_valid || has_line_break {
+            self.find(at, Finding::Rewrite { add_valid });
+        }
+        if needs.types && !needs.horizon {
+            *self.counts.entry((stream, tag)).or_default() += 1;
+        }
+        if needs.copies && !needs.horizon {
+            let epoch = self.part.epoch;
+            let position = Position {
+                epoch,
+                reader,
+                index,
+            };
+            let mut full_key = Vec::new();
+            if self.clustered {
+                // Another process numbers streams otherwise: the key names it.
+                full_key.extend_from_slice(&(stream_name.len() as u64).to_le_bytes());
+                full_key.extend_from_slice(stream_name.as_bytes());
+            }
+            if key.is_empty() {
+                full_key.extend_from_slice(&id.to_le_bytes());
+                full_key.extend_from_slice(&time.to_le_bytes());
+            } else {
+                full_key.extend_from_slice(key);
+            }
+            let number = if self.clustered { 0 } else { stream };
+            let copied = Copied { position, print };
+            rows.copies.push((((number, full_key), copied), epoch, 1));
+        }
+        if needs.times {
+            while self.stretch_end <= at {
+                let Some((partition, end)) = self.stretches.next() else {
+                    break;
+                };
+                self.stretch_end = end;
+                rows.times.push((partition, Vec::new()));
+            }
+            if let Some((_, times)) = rows.times.last_mut() {
+                times.push(time);
+            }
+        }
+        let seen = Sighting {
+            stream,
+            tag,
+            id,
+            time,
+            print,
+            reader,
+            index,
+        };
+        if needs.horizon {
+            let key = key.to_vec();
+            rows.retained.push(Row { seen, key });
+        } else {
+            rows.sightings.push(seen);
+        }
     }
 }

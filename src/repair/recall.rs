@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::recollection::{FrameShare, Recollection};
 use crate::Result;
 use crate::io::keeper::Recalled;
 use crate::io::part::{EpochBuffer, Segment, Span};
@@ -41,6 +42,8 @@ pub struct Recall {
     read_bytes: Arc<AtomicU64>,
     /// Whether an end without records is still to be given.
     bare_end: Option<Epoch>,
+    /// Who is told of which frames an epoch consists.
+    recollection: Option<Arc<Recollection>>,
 }
 
 impl Recall {
@@ -61,7 +64,14 @@ impl Recall {
             rules,
             read_bytes,
             bare_end,
+            recollection: None,
         }
+    }
+
+    /// Also finds what is known of the records without decoding them.
+    pub fn recollecting(mut self, recollection: Option<Arc<Recollection>>) -> Self {
+        self.recollection = recollection;
+        self
     }
 
     /// The next epoch, or several as one; their records are put into `buffer`, which is empty.
@@ -70,6 +80,7 @@ impl Recall {
     /// `Corrupt` where a frame is damaged, `Unavailable` where it cannot be read.
     pub fn next(&mut self, buffer: &mut EpochBuffer) -> Result<Option<Recalled>> {
         let mut recalled: Option<Recalled> = None;
+        let mut shares = Vec::new();
         while let Some(at) = self.index.get(self.next) {
             let silent = self.is_silent(at.epoch);
             if let Some(before) = &recalled {
@@ -88,6 +99,14 @@ impl Recall {
             recalled.epochs += 1;
             recalled.silent = silent;
             recalled.ended.extend_from_slice(&frame.ended);
+            if let Some(recollection) = &self.recollection {
+                shares.push(FrameShare {
+                    epoch: frame.epoch,
+                    first: buffer.records.len(),
+                    records: frame.records.len(),
+                    columns: recollection.columns(at),
+                });
+            }
             append(buffer, frame);
         }
         let over = self.next == self.index.len();
@@ -104,6 +123,12 @@ impl Recall {
                     silent: self.is_silent(epoch),
                     ..Recalled::default()
                 });
+            }
+        }
+        if let Some(recollection) = &self.recollection {
+            match &recalled {
+                Some(recalled) => recollection.tell(recalled.epoch, shares),
+                None => recollection.close(),
             }
         }
         Ok(recalled)

@@ -13,11 +13,13 @@ use std::sync::atomic::AtomicU64;
 
 use super::RunOptions;
 use super::base::BasePart;
+use super::caching::Caching;
 use super::commit::{Begun, Mark};
 use super::inputs::label_of;
-use super::journaling::{Journaling, Recovering};
+use super::journaling::{Columns, Journaling, Recovering};
 use super::lines::Sink;
 use super::recall::{Recall, RecallRules};
+use super::recollection::Recollection;
 use super::report::Recovery;
 use super::spec::{Dataflow, FileText, InputSpec};
 use crate::io::cutter::Opened;
@@ -140,6 +142,16 @@ impl Resumption {
             notice: options.notice,
         });
         Journaling::new(Arc::clone(&self.journal), outputs, recovering)
+            .with_columns(self.columns(options.workers))
+    }
+
+    /// The column caches of the journal, where it lies in a folder.
+    fn columns(&self, workers: usize) -> Option<Columns> {
+        let recollection = Recollection::open(&*self.storage, &self.recovered, workers)?;
+        Some(Columns {
+            recollection: Arc::new(recollection),
+            caching: Caching::start(Arc::clone(&self.storage), &self.recovered)?,
+        })
     }
 
     /// The epochs that come back, in a run whose outputs begin with `begun`; `together` where
