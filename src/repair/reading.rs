@@ -428,3 +428,6 @@ impl Shelf<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,7 @@ pub struct SegmentColumns {
 
 impl SegmentColumns {
     /// The cache at `path`, where it fits and has a row for every record of `frames`.
-    fn open(path: &Path, fingerprint: u64, frames: &[FrameAt]) -> Option<SegmentColumns> {
+    pub(super) fn open(path: &Path, fingerprint: u64, frames: &[FrameAt]) -> Option<SegmentColumns> {
         // One that cannot be read is one that is not there.
         let loaded = Loaded::open(path, fingerprint).ok().flatten()?;
         let mut places: HashMap<Epoch, Vec<usize>, _> = HashMap::default();
