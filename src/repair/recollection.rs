@@ -34,7 +34,11 @@ pub struct SegmentColumns {
 
 impl SegmentColumns {
     /// The cache at `path`, where it fits and has a row for every record of `frames`.
-    pub(super) fn open(path: &Path, fingerprint: u64, frames: &[FrameAt]) -> Option<SegmentColumns> {
+    pub(super) fn open(
+        path: &Path,
+        fingerprint: u64,
+        frames: &[FrameAt],
+    ) -> Option<SegmentColumns> {
         // One that cannot be read is one that is not there.
         let loaded = Loaded::open(path, fingerprint).ok().flatten()?;
         let mut places: HashMap<Epoch, Vec<usize>, _> = HashMap::default();
@@ -106,10 +110,13 @@ impl Recollection {
             return columns.clone();
         }
         // The one before goes with the last epoch that needs it.
-        let columns = self.segments.get(&at.segment).and_then(|(fingerprint, frames)| {
-            let path = self.folder.join(cache_name(at.segment));
-            SegmentColumns::open(&path, *fingerprint, frames).map(Arc::new)
-        });
+        let columns = self
+            .segments
+            .get(&at.segment)
+            .and_then(|(fingerprint, frames)| {
+                let path = self.folder.join(cache_name(at.segment));
+                SegmentColumns::open(&path, *fingerprint, frames).map(Arc::new)
+            });
         *opened = Some((at.segment, columns.clone()));
         columns
     }

@@ -79,7 +79,10 @@ const HARMS: [Harm; 7] = [
 
 fn harm(random: &mut Random, site: &Site, harm: Harm) {
     let caches = caches(site);
-    let contents: Vec<Vec<u8>> = caches.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    let contents: Vec<Vec<u8>> = caches
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
     for (nth, path) in caches.iter().enumerate() {
         let mut bytes = contents[nth].clone();
         match harm {
@@ -119,7 +122,12 @@ fn caches_change_nothing_but_speed() {
             let mut random = Random::new(seed);
             let content = content(&mut random, &config);
             let half = content.len() / 2;
-            let half = half + content[half..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+            let half = half
+                + content[half..]
+                    .iter()
+                    .position(|byte| *byte == b'\n')
+                    .unwrap()
+                + 1;
             let site = Site::new(&config, &[FILE]);
             site.set_rules(&config, &[FILE], SMALL_SEGMENTS);
             site.append(FILE, &content[..half]);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::super::names::Names;
 use super::*;
 use crate::io::shared_cutter::{Poll, SharedCutter};
-use crate::journal::columns;
 use crate::journal::FrameAt;
+use crate::journal::columns;
 use crate::repair::recollection::SegmentColumns;
 
 const RULES: [&str; 6] = [
@@ -17,7 +17,7 @@ const RULES: [&str; 6] = [
     "[event]\nstream = 'stream'\n[dedup]\nkey = ['event_id', 'amount']\n",
     "[gaps]\ntype = 'lower-neighbour'\ngrace = '30s'\n",
     "[dedup]\nkey = ['amount']\nhorizon = '1h'\n",
-    "[event]\nstream = 'stream'\nmax_record = '1KiB'\n[gaps]\ngrace = '1s'\n",
+    "[event]\nstream = 'stream'\nmax_record = 1024\n[gaps]\ngrace = '1s'\n",
 ];
 
 /// Numbers that are the same in every run.
@@ -25,7 +25,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.0 >> 33) as usize % limit
     }
 }
@@ -84,7 +87,10 @@ fn shown(rows: &mut Rows, findings: &[(u32, Finding)]) -> String {
 
 #[test]
 fn rows_from_columns_are_those_from_json() {
-    for (rules, seed) in RULES.iter().flat_map(|rules| (0..4).map(move |seed| (rules, seed))) {
+    for (rules, seed) in RULES
+        .iter()
+        .flat_map(|rules| (0..4).map(move |seed| (rules, seed)))
+    {
         let text = format!("[source]\nkind = 'jsonl'\npath = 'a.jsonl'\n{rules}");
         let dataflow = Dataflow::from_text(&text, Path::new("a.toml"), &[]).unwrap();
         let most = dataflow.event.max_record_bytes;
@@ -116,15 +122,17 @@ fn rows_from_columns_are_those_from_json() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("1.cols");
         columns::write(&path, 7, &chunks).unwrap();
-        let frames: Vec<FrameAt> = (0..).zip(&epochs).map(|(epoch, records)| FrameAt {
-            epoch,
-            segment: 1,
-            offset: 0,
-            records: records.len() as u64,
-            bytes: 0,
-            clock_us: 0,
-        })
-        .collect();
+        let frames: Vec<FrameAt> = (0..)
+            .zip(&epochs)
+            .map(|(epoch, records)| FrameAt {
+                epoch,
+                segment: 1,
+                offset: 0,
+                records: records.len() as u64,
+                bytes: 0,
+                clock_us: 0,
+            })
+            .collect();
         let columns = Arc::new(SegmentColumns::open(&path, 7, &frames).unwrap());
         assert!(SegmentColumns::open(&path, 8, &frames).is_none());
         let mut longer = frames.clone();
@@ -153,10 +161,15 @@ fn rows_from_columns_are_those_from_json() {
             let mut rows = Rows::default();
             let findings = plain.read(&part, reader, &mut rows);
             let expected = shown(&mut rows, &findings);
-            for (reading, shares, decodes) in [(&mut whole, &all, false), (&mut half, &some, true)] {
+            for (reading, shares, decodes) in [(&mut whole, &all, false), (&mut half, &some, true)]
+            {
                 let mut rows = Rows::default();
                 let (findings, decoded) = reading.read_frames(&part, reader, &mut rows, shares);
-                assert_eq!(expected, shown(&mut rows, &findings), "{rules}, seed {seed}");
+                assert_eq!(
+                    expected,
+                    shown(&mut rows, &findings),
+                    "{rules}, seed {seed}"
+                );
                 assert!(decodes || decoded.is_empty());
             }
         }
