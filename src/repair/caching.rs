@@ -243,7 +243,6 @@ impl Caches {
                     chunks.extend(gathered.chunks);
                 }
             }
-            self.let_go_before(number, &outline);
             chunks.sort_unstable_by_key(|chunk| (chunk.epoch(), chunk.first()));
             let path = self.folder.join(cache_name(number));
             if columns::write(&path, outline.fingerprint, &chunks).is_err() {
@@ -253,16 +252,6 @@ impl Caches {
             if !self.folder.join(segment_name(number)).exists() {
                 let _ = std::fs::remove_file(&path);
             }
-        }
-    }
-
-    /// Lets go of what came before a segment that is whole: workers take epochs in their order, so
-    /// that no more of it comes.
-    fn let_go_before(&mut self, number: u64, outline: &Outline) {
-        self.closed = self.closed.split_off(&number);
-        if let Some(first) = outline.epochs.first() {
-            self.waiting = self.waiting.split_off(first);
-            self.waiting_rows = self.waiting.values().map(|gathered| gathered.weight).sum();
         }
     }
 }
