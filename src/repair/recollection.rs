@@ -67,6 +67,9 @@ impl SegmentColumns {
     }
 }
 
+/// The frames of a recalled epoch, and how many workers have not taken them.
+type ToTake = (Arc<[FrameShare]>, usize);
+
 /// The caches of a journal as it was recovered, and what recalled epochs consist of.
 #[derive(Debug)]
 pub struct Recollection {
@@ -77,7 +80,7 @@ pub struct Recollection {
     /// The segment that was opened last; frames come in their order.
     opened: Mutex<Option<(u64, Option<Arc<SegmentColumns>>)>>,
     /// What was recalled, and how many workers have not taken it.
-    recalled: Mutex<BTreeMap<Epoch, (Arc<[FrameShare]>, usize)>>,
+    recalled: Mutex<BTreeMap<Epoch, ToTake>>,
 }
 
 impl Recollection {
