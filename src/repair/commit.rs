@@ -81,6 +81,8 @@ pub struct Office {
     pub totals: RefCell<Tally>,
     /// Epochs that held records, on the first worker.
     pub epochs: Cell<u64>,
+    /// Where the outputs end, by number of sink.
+    pub lengths: Cell<[u64; 4]>,
     /// The watermark, where it matters.
     pub watermark: Cell<Option<i64>>,
     /// Where the outputs end when the run begins, by number of sink, and what was counted then.
@@ -210,6 +212,7 @@ impl Committer {
         if last {
             self.write_finals()?;
         }
+        office.lengths.set(self.ends);
         if office.worker == 0 {
             let mut totals = office.totals.borrow_mut();
             for section in sizes.iter() {

@@ -14,7 +14,7 @@ use super::commit::Office;
 use super::journaling::Journaling;
 use super::reading::{Finding, Reading, Rows};
 use super::renumber::Fresh;
-use super::wiring::{Inputs, Tick, Times};
+use super::wiring::{Inputs, Survey, Tick, Times};
 use crate::io::part::Part;
 use crate::io::shared_cutter::Poll;
 use crate::time::Epoch;
@@ -43,8 +43,8 @@ pub(super) struct Feeder<'a> {
     pub(super) journaling: Option<&'a Journaling>,
     /// Whether streams are forgotten, and with them their names.
     pub(super) forgets: bool,
-    /// Whether what stands after the last epoch is asked for, not what changes.
-    pub(super) survey: bool,
+    /// Whether it is asked at the end of the input what stands; then it is no end.
+    pub(super) survey: Option<Survey>,
     /// Called in every round with nothing to wait for.
     pub(super) each_round: &'a dyn Fn(),
 }
@@ -96,11 +96,11 @@ impl Feeder<'_> {
                     let watermark = self.steps.get(turn as usize).copied().flatten();
                     turn += 1;
                     let tick = Tick {
-                        last: part.last && !self.survey,
+                        last: part.last && self.survey.is_none(),
                         silent: part.silent,
                         base: part.base,
                         epochs: part.epochs,
-                        survey: self.survey && part.last,
+                        survey: self.survey.filter(|_| part.last),
                         watermark,
                     };
                     under_way.unticked.push_back((part.epoch, tick));

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::names::Names;
 use super::renumber::TypeCount;
 use super::spec::{FillType, GapsSpec};
+use super::wiring::Survey;
 use crate::event::{Reason, TimestampFormat};
 use crate::operators::gaps::Gap;
 use crate::operators::retained::Forgotten;
@@ -54,6 +55,8 @@ pub enum Note {
     Settled(Guess),
     /// Reconstructed events that stand at the end of the input.
     Final(Guess),
+    /// Something that stands, where that was asked.
+    Stands(Box<Note>),
     /// How the totals change.
     Tally(Tally),
 }
@@ -64,8 +67,20 @@ impl Note {
         match self {
             Note::Guess(guess, _) | Note::Settled(guess) | Note::Final(guess) => Some(&guess.stream),
             Note::Letter { stream, .. } | Note::Gap { stream, .. } => Some(stream),
+            Note::Stands(note) => note.stream(),
             Note::Tally(_) => None,
         }
+    }
+
+    /// The note that takes this one back.
+    pub fn withdrawn(mut self) -> Self {
+        match &mut self {
+            Note::Guess(_, diff) | Note::Letter { diff, .. } | Note::Gap { diff, .. } => {
+                *diff = -*diff;
+            }
+            Note::Settled(_) | Note::Final(_) | Note::Stands(_) | Note::Tally(_) => {}
+        }
+        self
     }
 }
 
@@ -121,8 +136,8 @@ pub struct EpochOfGaps {
     pub last: bool,
     /// What was forgotten before the epoch's events were seen.
     pub forgotten: Vec<Forgotten>,
-    /// Whether what stands is asked for, not what changes.
-    pub survey: bool,
+    /// Whether it is asked what stands.
+    pub survey: Option<Survey>,
 }
 
 /// Which notes are wanted; tallies always are.
@@ -240,15 +255,14 @@ impl Filler {
 
     /// Applies one epoch, which comes after all that were applied; appends what changes.
     pub fn apply(&mut self, mut epoch: EpochOfGaps, notes: &mut Vec<Note>) {
-        if epoch.survey {
-            // The end of the input is no reason for anything here.
-            let ends = EpochOfGaps {
-                survey: false,
-                last: false,
-                ..epoch
-            };
-            self.apply(ends, &mut Vec::new());
-            self.note_standing(notes);
+        if let Some(survey) = epoch.survey.take() {
+            if survey == Survey::After {
+                self.apply(epoch, notes);
+            }
+            let mut standing = Vec::new();
+            self.note_standing(&mut standing);
+            let standing = standing.into_iter();
+            notes.extend(standing.map(|note| Note::Stands(Box::new(note))));
             return;
         }
         self.watermark = self.watermark.max(epoch.watermark);

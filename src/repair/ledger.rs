@@ -64,6 +64,8 @@ pub struct Entry {
     pub tail: Pages,
     /// What comes at the very end of `clean.jsonl`, not spelled out because it may be much.
     pub finals: Vec<Guess>,
+    /// What stands, where that was asked.
+    pub standing: Vec<Note>,
     /// What was counted.
     pub tally: Tally,
 }
@@ -170,6 +172,7 @@ pub fn write_entry(
                 entry.tally.clean_reconstructed += guess.count();
             }
             Note::Final(guess) => entry.finals.push(guess.clone()),
+            Note::Stands(note) => entry.standing.push((**note).clone()),
             Note::Tally(tally) => {
                 entry.tally.reconstructed += tally.reconstructed;
                 entry.tally.retractions += tally.retracted;

@@ -8,7 +8,7 @@
 //! is written), [`commit`] (where it is written).
 //!
 //! Across runs: [`resume`] (where a run begins), [`recall`] (epochs of earlier runs), [`recollection`]
-//! and [`caching`] (what was decoded of them before), [`base`] (what is known after an epoch),
+//! and [`caching`] (what was decoded of them before), `amendment` (changed rules), [`base`] (what is known after an epoch),
 //! [`journaling`] (what is kept while it goes on), [`mod@replay`] (history run again),
 //! [`mod@compare`] (what two runs publish differently).
 //!
@@ -16,6 +16,7 @@
 //! is counted, and held against each other), [`report`] (what a run says of itself).
 
 
+mod amendment;
 pub mod base;
 pub mod caching;
 pub mod commit;

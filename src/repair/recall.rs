@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::recollection::{FrameShare, Recollection};
 use crate::Result;
-use crate::io::keeper::Recalled;
+use crate::io::keeper::{Cut, Keeper, Recalled};
 use crate::io::part::{EpochBuffer, Segment, Span};
 use crate::journal::{Frame, FrameAt, Storage, read_frames};
 use crate::time::Epoch;
@@ -27,8 +27,8 @@ pub struct RecallRules {
     pub together: bool,
     /// The epoch in which the input ended, where the journal alone decides that.
     pub end: Option<Epoch>,
-    /// Whether everything is silent, and the last epoch ends the input.
-    pub survey: bool,
+    /// Epochs without records in which changed rules were taken up.
+    pub amended: Vec<Epoch>,
 }
 
 /// Gives the epochs of a journal.
@@ -81,7 +81,22 @@ impl Recall {
     pub fn next(&mut self, buffer: &mut EpochBuffer) -> Result<Option<Recalled>> {
         let mut recalled: Option<Recalled> = None;
         let mut shares = Vec::new();
+        if let Some(epoch) = self.take_amended() {
+            if let Some(recollection) = &self.recollection {
+                recollection.tell(epoch, Vec::new());
+            }
+            return Ok(Some(Recalled {
+                epoch,
+                silent: self.is_silent(epoch),
+                more: self.next < self.index.len(),
+                ..Recalled::default()
+            }));
+        }
         while let Some(at) = self.index.get(self.next) {
+            // Rules change between two epochs, and not within one.
+            if recalled.is_some() && self.amended_first().is_some_and(|epoch| epoch < at.epoch) {
+                break;
+            }
             let silent = self.is_silent(at.epoch);
             if let Some(before) = &recalled {
                 let room = buffer.records.len() + at.records as usize <= TOGETHER_RECORDS
@@ -112,7 +127,8 @@ impl Recall {
         let over = self.next == self.index.len();
         match &mut recalled {
             Some(recalled) => {
-                recalled.more = !over || self.bare_end.is_some();
+                recalled.more =
+                    !over || self.bare_end.is_some() || !self.rules.amended.is_empty();
                 recalled.last = over && self.rules.end == Some(recalled.epoch);
             }
             None => {
@@ -134,9 +150,35 @@ impl Recall {
         Ok(recalled)
     }
 
+    /// The next epoch in which rules changed.
+    fn amended_first(&self) -> Option<Epoch> {
+        self.rules.amended.first().copied()
+    }
+
+    /// Takes the next epoch in which rules changed, if no frame comes before it.
+    fn take_amended(&mut self) -> Option<Epoch> {
+        let epoch = self.amended_first()?;
+        let next = self.index.get(self.next);
+        next.is_none_or(|at| epoch < at.epoch)
+            .then(|| self.rules.amended.remove(0))
+    }
+
     fn is_silent(&self, epoch: Epoch) -> bool {
         let silent_through = self.rules.silent_through;
-        self.rules.survey || silent_through.is_some_and(|through| epoch <= through)
+        silent_through.is_some_and(|through| epoch <= through)
+    }
+}
+
+/// Gives the epochs of a journal, and keeps none.
+pub struct Kept(pub Recall);
+
+impl Keeper for Kept {
+    fn recall(&mut self, buffer: &mut EpochBuffer) -> Result<Option<Recalled>> {
+        self.0.next(buffer)
+    }
+
+    fn keep(&mut self, _: &Cut<'_>) -> Result<bool> {
+        Ok(false)
     }
 }
 

@@ -18,7 +18,7 @@ use super::commit::Begun;
 use super::inputs::resolve_inputs;
 use super::outputs::open_outputs;
 use super::reading::Needs;
-use super::recall::{Recall, RecallRules};
+use super::recall::{Kept, Recall, RecallRules};
 use super::report::Report;
 use super::resume::InputPlan;
 use super::run::{Job, progress_bar, write_report};
@@ -26,7 +26,6 @@ use super::spec::{Dataflow, InputSpec};
 use crate::event::Decoder;
 use crate::io::cutter::EpochLimits;
 use crate::io::gate::{Gate, Opening, Passage};
-use crate::io::keeper::{Cut, Keeper, Recalled};
 use crate::io::part::EpochBuffer;
 use crate::io::shared_cutter::SharedCutter;
 use crate::journal::{self, Identity, Recovered, Storage};
@@ -127,7 +126,7 @@ pub fn replay(dataflow: &Dataflow, options: &ReplayOptions) -> Result<Report> {
         progress: bar.map(|bar| (bar, read_bytes)),
         begun: Begun::default(),
         journaling: None,
-        survey: false,
+        survey: None,
     };
     let mut report = job.execute()?;
     // Without the end of the input history is complete all the same, unless somebody stopped it.
@@ -172,7 +171,7 @@ fn from_journal(
         silent_through: window.from_epoch.checked_sub(1),
         together: !Needs::of(dataflow).times && dataflow.horizon.is_none(),
         end,
-        survey: false,
+        amended: Vec::new(),
     };
     let bytes = frames.iter().map(|at| at.bytes).sum();
     let recall = Recall::new(Arc::clone(storage), frames, rules, Arc::clone(read_bytes));
@@ -208,19 +207,6 @@ fn from_inputs(
         inputs,
         bytes: 0,
     })
-}
-
-/// Gives the epochs of a journal, and keeps none.
-struct Kept(Recall);
-
-impl Keeper for Kept {
-    fn recall(&mut self, buffer: &mut EpochBuffer) -> Result<Option<Recalled>> {
-        self.0.next(buffer)
-    }
-
-    fn keep(&mut self, _: &Cut<'_>) -> Result<bool> {
-        Ok(false)
-    }
 }
 
 /// The part of history that is replayed; all ends are included.

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use super::amendment;
 use super::RunOptions;
 use super::base::BasePart;
 use super::caching::Caching;
@@ -119,6 +120,48 @@ impl Resumption {
         Ok(begun)
     }
 
+    /// Takes up the rules of `dataflow`, where they are not those of the run before.
+    ///
+    /// # Errors
+    /// Where what they change cannot be published.
+    pub fn under(self, dataflow: &Dataflow, options: &RunOptions) -> Result<Self> {
+        let (Some(text), Some(journal)) = (&self.before, &options.journal) else {
+            return Ok(self);
+        };
+        let before = Dataflow::from_text(&text.text, &text.origin, &text.overrides)?;
+        if before.has_rules_of(dataflow) {
+            return Ok(self);
+        }
+        amendment::take_up(&before, dataflow, &self, options)?;
+        // The journal has moved on.
+        drop(self);
+        Self::open(dataflow, journal)
+    }
+
+    /// Everything that was journaled.
+    pub fn recall_all(&self, mut rules: RecallRules, read_bytes: Arc<AtomicU64>) -> Recall {
+        rules.amended = self.amended(0);
+        let frames = self.recovered.frames.clone();
+        Recall::new(Arc::clone(&self.storage), frames, rules, read_bytes)
+    }
+
+    /// The epochs from `first` on in which changed rules were taken up.
+    fn amended(&self, first: Epoch) -> Vec<Epoch> {
+        let epochs = self.recovered.amended.iter().map(|(epoch, _)| *epoch);
+        epochs.filter(|epoch| *epoch >= first).collect()
+    }
+
+    /// The names of the inputs, by number.
+    pub fn labels(&self) -> Vec<String> {
+        let partitions = self.recovered.partitions.iter();
+        partitions.map(|known| known.label.clone()).collect()
+    }
+
+    /// Where the journal lies.
+    pub fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
     /// Says in the journal which inputs are new.
     pub fn keep_inputs(&self, plan: &InputPlan) {
         for fresh in &plan.fresh {
@@ -160,6 +203,7 @@ impl Resumption {
         let rules = RecallRules {
             silent_through: begun.mark.as_ref().map(|mark| mark.epoch),
             together,
+            amended: self.amended(self.base_after(begun)),
             ..RecallRules::default()
         };
         let frames = self.frames(begun);
@@ -225,10 +269,15 @@ impl Resumption {
         Some((base.epoch, parts.ok()?))
     }
 
+    /// The first epoch that the base of `begun` does not hold.
+    fn base_after(&self, begun: &Begun) -> Epoch {
+        let base = begun.base.as_ref().and(self.recovered.base.as_ref());
+        base.map_or(0, |base| base.epoch + 1)
+    }
+
     /// The frames that a run recalls that begins with `begun`.
     fn frames(&self, begun: &Begun) -> Vec<FrameAt> {
-        let base = begun.base.as_ref().and(self.recovered.base.as_ref());
-        let after = base.map_or(0, |base| base.epoch + 1);
+        let after = self.base_after(begun);
         let frames = self.recovered.frames.iter();
         frames.filter(|at| at.epoch >= after).copied().collect()
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +13,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::base::Bases;
 use super::commit::{Begun, Office};
-use super::desk::{self, Desk};
+use super::desk::{self, Desk, Fates};
 use super::feed::Feeder;
+use super::fill::Note;
 use super::inputs::resolve_inputs;
 use super::journaling::Journaling;
 use super::ledger;
@@ -25,7 +27,7 @@ use super::report::Report;
 use super::resume::{InputPlan, Resumption};
 use super::spec::{Dataflow, InputSpec, Keep, OnReset, SinkKind};
 use super::tally::Tally;
-use super::wiring::{self, Plan};
+use super::wiring::{self, Plan, Survey};
 use super::{Cluster, Outputs, RunOptions, Step};
 use crate::event::write::ReconstructedWriter;
 use crate::io::cutter::{EpochLimits, Keeping};
@@ -50,6 +52,10 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
     let resumption = match &options.journal {
         None => None,
         Some(journal) => Some(Resumption::open(dataflow, journal)?),
+    };
+    let resumption = match resumption {
+        Some(resumption) => Some(resumption.under(dataflow, options)?),
+        None => None,
     };
     let begun = match &resumption {
         None => Begun::default(),
@@ -117,7 +123,7 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
         progress: bar.map(|bar| (bar, read_bytes)),
         begun,
         journaling,
-        survey: false,
+        survey: None,
     };
     let mut report = job.execute()?;
     report.waiting_lines = cutter.waiting_lines();
@@ -179,7 +185,7 @@ pub fn run_steps(dataflow: &Dataflow, steps: Vec<Step>, workers: usize) -> Resul
         progress: None,
         begun: Begun::default(),
         journaling: None,
-        survey: false,
+        survey: None,
     };
     job.execute()?;
     let [_, changes, dead, gaps] = pages.map(|page| page.take());
@@ -208,21 +214,34 @@ pub(super) struct Job {
     /// Where epochs are kept, if they are.
     pub(super) journaling: Option<Journaling>,
     /// Whether what stands after the last epoch is asked for, not what changes.
-    pub(super) survey: bool,
+    pub(super) survey: Option<Survey>,
 }
 
 /// What a worker comes back with.
 #[derive(Clone, Debug, Default)]
-struct Done {
-    totals: Tally,
-    epochs: u64,
+pub(super) struct Done {
+    /// All that was counted.
+    pub(super) totals: Tally,
+    /// Epochs that held records.
+    pub(super) epochs: u64,
     ended: bool,
+    /// The length of each output, by number of sink.
+    pub(super) lengths: [u64; 4],
+    /// What became of every record, and what stands beside, where that was asked.
+    pub(super) fates: Fates,
+    /// See `fates`.
+    pub(super) survey: Vec<Note>,
     final_until: Option<i64>,
 }
 
 impl Job {
     /// Runs the workers to their end.
     pub(super) fn execute(self) -> Result<Report> {
+        self.execute_for().map(|(report, _)| report)
+    }
+
+    /// Also says what the workers came back with.
+    pub(super) fn execute_for(self) -> Result<(Report, Done)> {
         let begun = Moment::now();
         let config = timely::Config {
             communication: match &self.cluster {
@@ -267,14 +286,18 @@ impl Job {
         if let Some(error) = halt.take_error() {
             return Err(error);
         }
-        let first = done.into_iter().next().unwrap_or_default();
-        let mut report = report(first, workers_in_all);
+        let mut done = done.into_iter();
+        let mut first = done.next().unwrap_or_default();
+        for mut other in done {
+            first.fates.parts.append(&mut other.fates.parts);
+        }
+        let mut report = report(first.clone(), workers_in_all);
         if let Some(journaling) = &job.journaling {
             journaling.finish()?;
             report.recovered = journaling.recovery();
         }
         report.elapsed_s = begun.elapsed().as_secs_f64();
-        Ok(report)
+        Ok((report, first))
     }
 
     /// The life of one worker.
@@ -303,7 +326,7 @@ impl Job {
             self.begun.base.clone(),
         ));
         let mut desk = Desk::new(style, self.attic.clone());
-        if self.survey {
+        if self.survey.is_some() {
             desk = desk.with_fates();
         }
         if let Err(error) = bases.restore_desk(&mut desk) {
@@ -325,10 +348,11 @@ impl Job {
             totals: Default::default(),
             epochs: Default::default(),
             watermark: Default::default(),
+            lengths: Default::default(),
             begun: self.begun.clone(),
             marks: Default::default(),
             bases: Rc::clone(&bases),
-            survey: self.survey.then(Default::default),
+            survey: self.survey.map(|_| Default::default()),
         });
         if let Some(mark) = bases.mark().filter(|_| index == 0) {
             office.totals.replace(mark.totals.clone());
@@ -390,6 +414,9 @@ impl Job {
             totals: office.totals.take(),
             epochs: office.epochs.get(),
             ended,
+            lengths: office.lengths.get(),
+            fates: office.desk.borrow_mut().take_fates().unwrap_or_default(),
+            survey: office.survey.as_ref().map(RefCell::take).unwrap_or_default(),
             final_until: self
                 .dataflow
                 .horizon

@@ -137,7 +137,6 @@ impl Dataflow {
     pub fn has_rules_of(&self, other: &Dataflow) -> bool {
         (self.keep, &self.horizon, &self.gaps, &self.watermark, &self.sinks, &self.event)
             == (other.keep, &other.horizon, &other.gaps, &other.watermark, &other.sinks, &other.event)
-            && self.source.name == other.source.name
     }
 }
 

@@ -44,6 +44,15 @@ use crate::operators::watermark::Bounds;
 use crate::operators::{Label, Verdict};
 use crate::time::Epoch;
 
+/// When it is asked what stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Survey {
+    /// Before the epoch, of which nothing is applied.
+    Before,
+    /// After it.
+    After,
+}
+
 /// What every worker says to itself once an epoch.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Tick {
@@ -55,8 +64,8 @@ pub struct Tick {
     pub base: bool,
     /// The epochs with records that this one stands for.
     pub epochs: u64,
-    /// Whether only what stands after this epoch is asked for, not what changes in it.
-    pub survey: bool,
+    /// Whether it is asked what stands.
+    pub survey: Option<Survey>,
     /// Sets the watermark from this epoch on.
     pub watermark: Option<i64>,
 }
@@ -597,11 +606,11 @@ fn keep_ledger<'scope>(
                 if office.worker != 0 {
                     continue;
                 }
-                if let Some(survey) = office.survey.as_ref().filter(|_| tick.survey) {
-                    survey.borrow_mut().append(&mut notes);
-                }
                 let mut entry = ledger::write_entry(&style, epoch, &mut slips, &mut notes);
                 entry.tally.seats = kept;
+                if let Some(survey) = &office.survey {
+                    survey.borrow_mut().append(&mut entry.standing);
+                }
                 if tick.silent {
                     (entry.head, entry.tail) = Default::default();
                 } else if tick.last {

@@ -1,0 +1,315 @@
+//! Changed rules, taken up by a journal that outlives them.
+//!
+//! What stood under the rules before is held against what stands under the new ones, both after all
+//! that was journaled, and the difference is published in one epoch: what is no longer true is
+//! withdrawn, what is true now is published. `clean.jsonl`, which holds what is final, is written anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::RunOptions;
+use super::commit::{Begun, Mark};
+use super::desk::Slip;
+use super::fill::Note;
+use super::ledger::{self, write_entry};
+use super::lines::{Letter, Sink, Sources, letter_of};
+use super::outputs::open_outputs;
+use super::recall::{Kept, RecallRules};
+use super::resume::Resumption;
+use super::run::{Done, Job};
+use super::spec::{Dataflow, OnReset};
+use super::wiring::Survey;
+use crate::event::write::{ReconstructedWriter, write_event};
+use crate::event::Decoder;
+use crate::io::output::Output;
+use crate::io::part::Place;
+use crate::io::shared_cutter::SharedCutter;
+use crate::journal::{Checkpoint, Entry, Frame, read_frames};
+use crate::operators::{Label, Position};
+use crate::runtime::halt::Halt;
+use crate::time::Epoch;
+use crate::{Error, Result};
+
+/// `clean.jsonl` under the new rules, until it takes the place of the old one.
+const NEW_CLEAN: &str = ".clean.jsonl.new";
+
+/// Publishes what changes when the rules of `before` give way to those of `now`.
+///
+/// # Errors
+/// `Usage` where the journal no longer holds all of its history; where reading or writing fails.
+pub(super) fn take_up(
+    before: &Dataflow,
+    now: &Dataflow,
+    resumption: &Resumption,
+    options: &RunOptions,
+) -> Result<()> {
+    let recovered = &resumption.recovered;
+    if recovered.first_epoch > 0 {
+        return Err(Error::usage(
+            "the rules cannot change: the journal no longer holds all of its history",
+        )
+        .with_hint("journal.retain has let go of it; start with a new journal"));
+    }
+    let epoch = recovered.next_epoch;
+    let changed = Change {
+        resumption,
+        options,
+        epoch,
+    };
+    // The outputs are brought to where the rules before have left them.
+    let begun = Begun {
+        base: None,
+        ..resumption.begin(before, options)?
+    };
+    let outputs = open_outputs(before, options, &[], begun.lengths)?;
+    let old = changed.survey(before, outputs, begun, Survey::Before)?;
+
+    let new_clean = options.out.join(NEW_CLEAN);
+    let sinks = now.sinks.are_there();
+    let is_new = |sink: Sink| sinks[sink as usize] && !before.sinks.are_there()[sink as usize];
+    let mut outputs: [Vec<Output>; 4] = Default::default();
+    outputs[Sink::Clean as usize].push(Output::file(&new_clean, Some(0))?);
+    for sink in Sink::ALL.into_iter().filter(|sink| is_new(*sink)) {
+        // A sink that there was not before is as if it had always been there.
+        let path = options.out.join(sink.file_name());
+        outputs[sink as usize].push(Output::file(&path, Some(0))?);
+    }
+    let new = changed.survey(now, outputs, Begun::default(), Survey::After)?;
+
+    let mut notes = differences(&old.survey, &new.survey, before, now);
+    let mut slips = changed.slips(now, &old, &new)?;
+    let style = ledger_style(now);
+    let entry = write_entry(&style, epoch, &mut slips, &mut notes);
+    let mut lengths = new.lengths;
+    for sink in [Sink::Changes, Sink::Dead, Sink::Gaps] {
+        let number = sink as usize;
+        if !sinks[number] || is_new(sink) {
+            continue;
+        }
+        let path = options.out.join(sink.file_name());
+        let output = Output::file(&path, Some(old.lengths[number]))?;
+        let mut lines = entry.head.bytes[number].clone();
+        lines.extend_from_slice(&entry.tail.bytes[number]);
+        output.write_at(&lines, old.lengths[number])?;
+        output.sync()?;
+        lengths[number] = old.lengths[number] + lines.len() as u64;
+    }
+    replace(&new_clean, &options.out.join(Sink::Clean.file_name()))?;
+
+    let mut totals = new.totals;
+    totals.retractions = old.totals.retractions + retracted(&notes, &entry.tally);
+    totals.filled = old.totals.filled;
+    let mark = Mark {
+        epoch,
+        lengths,
+        totals,
+        epochs: old.epochs,
+    };
+    resumption.keep_rules(now, epoch)?;
+    let journal = &resumption.journal;
+    journal.append(Entry::Amended {
+        epoch,
+        bytes: Vec::new(),
+    });
+    let totals = postcard::to_stdvec(&mark)
+        .map_err(|error| Error::internal("could not encode the totals").with_source(error))?;
+    journal.append(Entry::Checkpoint(Checkpoint {
+        epoch,
+        lengths,
+        totals,
+    }));
+    journal.flush()?;
+    if let Some(notice) = options.notice {
+        notice(&format!(
+            "the rules have changed: what they change is published in epoch {epoch}"
+        ));
+    }
+    Ok(())
+}
+
+/// A change of rules.
+struct Change<'a> {
+    resumption: &'a Resumption,
+    options: &'a RunOptions,
+    /// The epoch in which it is published.
+    epoch: Epoch,
+}
+
+impl Change<'_> {
+    /// Runs `dataflow` over all that was journaled, and asks what stands.
+    fn survey(
+        &self,
+        dataflow: &Dataflow,
+        outputs: [Vec<Output>; 4],
+        begun: Begun,
+        survey: Survey,
+    ) -> Result<Done> {
+        let rules = RecallRules {
+            silent_through: begun.mark.as_ref().map(|mark| mark.epoch),
+            end: Some(self.epoch),
+            ..RecallRules::default()
+        };
+        let read_bytes = Arc::new(AtomicU64::new(0));
+        let recall = self.resumption.recall_all(rules, read_bytes);
+        let most = dataflow.event.max_record_bytes;
+        let workers = self.options.workers;
+        let labels = self.resumption.labels();
+        let job = Job {
+            dataflow: dataflow.clone(),
+            cutter: SharedCutter::recalled(Box::new(Kept(recall)), most, workers),
+            labels,
+            outputs,
+            attic: self.options.out.clone(),
+            halt: Halt::new(),
+            workers,
+            cluster: None,
+            steps: Vec::new(),
+            progress: None,
+            begun,
+            journaling: None,
+            survey: Some(survey),
+        };
+        let (_, done) = job.execute_for()?;
+        Ok(done)
+    }
+
+    /// What is to be said of the records that something else becomes of now.
+    fn slips(&self, dataflow: &Dataflow, old: &Done, new: &Done) -> Result<Vec<Slip>> {
+        let mut changed: BTreeMap<Epoch, Vec<(usize, Label, Label)>> = BTreeMap::new();
+        for (part, before) in &old.fates.parts {
+            let after = new.fates.parts.get(part).map_or(&[][..], Vec::as_slice);
+            for (index, (before, after)) in before.iter().zip(after).enumerate() {
+                if before != after {
+                    let here = changed.entry(part.0).or_default();
+                    here.push((part.1 + index, *before, *after));
+                }
+            }
+        }
+        let frames = self.resumption.recovered.frames.iter();
+        let frames: Vec<_> = frames
+            .filter(|at| changed.contains_key(&at.epoch))
+            .copied()
+            .collect();
+        let sources = Sources::new(&dataflow.source.name, self.resumption.labels());
+        let mut decoder = Decoder::new(dataflow.event.clone());
+        let mut slips = Vec::new();
+        for frame in read_frames(self.resumption.storage(), &frames) {
+            let frame = frame?;
+            for (index, before, after) in &changed[&frame.epoch] {
+                let record = &frame.bytes[range_of(&frame, *index)];
+                let add_valid = decoder
+                    .decode(record)
+                    .is_ok_and(|event| event.valid.is_none());
+                let position = Position {
+                    epoch: frame.epoch,
+                    reader: 0,
+                    index: *index as u32,
+                };
+                let place = place_of(&frame, *index);
+                for (label, withdraws) in [(*before, true), (*after, false)] {
+                    let mut content = Vec::new();
+                    let sink = match letter_of(label) {
+                        None => {
+                            write_event(&dataflow.event, record, add_valid, &mut content);
+                            Sink::Changes
+                        }
+                        Some((reason, detail)) => {
+                            let letter = Letter {
+                                reason,
+                                detail,
+                                epoch: self.epoch,
+                                place,
+                            };
+                            if withdraws {
+                                letter.write_withdrawal(&sources, &mut content);
+                            } else {
+                                letter.write(&sources, record, None, &mut content);
+                            }
+                            Sink::Dead
+                        }
+                    };
+                    slips.push(Slip {
+                        sink: sink as u8,
+                        withdraws,
+                        position,
+                        content,
+                    });
+                }
+            }
+        }
+        Ok(slips)
+    }
+}
+
+fn range_of(frame: &Frame, index: usize) -> std::ops::Range<usize> {
+    let span = &frame.records[index];
+    span.start..span.start + span.length
+}
+
+fn place_of(frame: &Frame, index: usize) -> Place {
+    let after = frame
+        .stretches
+        .partition_point(|stretch| stretch.first_record <= index);
+    let stretch = &frame.stretches[after - 1];
+    Place {
+        partition: stretch.partition,
+        offset: stretch.offset + (frame.records[index].start - stretch.start) as u64,
+        line: stretch.line + (index - stretch.first_record) as u64,
+    }
+}
+
+fn ledger_style(dataflow: &Dataflow) -> ledger::Style {
+    let writer = |annotate| ReconstructedWriter::new(&dataflow.event, annotate);
+    ledger::Style {
+        changes: dataflow.sinks.changes.map(|sink| writer(sink.annotate)),
+        clean: writer(dataflow.sinks.clean.annotate),
+        streamed: dataflow.keep == super::spec::Keep::First,
+        stream_is_list: dataflow.event.stream_is_list,
+        restarts: dataflow
+            .horizon
+            .as_ref()
+            .is_some_and(|horizon| horizon.on_reset == OnReset::NewSequence),
+    }
+}
+
+/// What stood and does not stand now, as withdrawn, and what stands now and did not.
+fn differences(old: &[Note], new: &[Note], before: &Dataflow, now: &Dataflow) -> Vec<Note> {
+    // Where inferred events are written otherwise, all of them change; those withdrawn are written
+    // as they were only if they still can be: readers of the changelog know them by their content.
+    let rewritten = match (before.sinks.changes, now.sinks.changes) {
+        (Some(before), Some(now)) => before.annotate != now.annotate,
+        _ => false,
+    };
+    let (old, new): (BTreeSet<&Note>, BTreeSet<&Note>) = (old.iter().collect(), new.iter().collect());
+    let is_guess = |note: &Note| matches!(note, Note::Guess(..));
+    let gone = old
+        .iter()
+        .filter(|note| !new.contains(*note) || rewritten && is_guess(note))
+        .map(|note| (*note).clone().withdrawn());
+    let come = new
+        .iter()
+        .filter(|note| !old.contains(*note) || rewritten && is_guess(note))
+        .map(|note| (*note).clone());
+    gone.chain(come).collect()
+}
+
+/// The events that are withdrawn.
+fn retracted(notes: &[Note], tally: &super::tally::Tally) -> u64 {
+    let guesses = notes.iter().map(|note| match note {
+        Note::Guess(guess, -1) => guess.count(),
+        _ => 0,
+    });
+    tally.retractions + guesses.sum::<u64>()
+}
+
+/// Puts the file `new` in the place of `old`.
+fn replace(new: &Path, old: &Path) -> Result<()> {
+    std::fs::File::open(new)
+        .and_then(|file| file.sync_data())
+        .and_then(|()| std::fs::rename(new, old))
+        .map_err(|error| {
+            Error::unavailable(format!("could not write \"{}\"", old.display())).with_source(error)
+        })
+}
