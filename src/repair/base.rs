@@ -190,7 +190,8 @@ impl Bases {
         let streams = self.streams.clone();
         let mut retained = Retained::new(rules, Box::new(move |stream| streams.further(stream)));
         let mut here = Vec::new();
-        let mut watermark = None;
+        // The clocks speak only when they next hear of a record, and this holds before that.
+        let mut watermark = self.begun().iter().find_map(BasePart::watermark);
         for base in self.begun().iter().filter_map(|part| part.retained.as_ref()) {
             watermark = watermark.max(base.watermark);
             let name = |number: &u32| base.streams.get(number).map_or("", String::as_str);
@@ -226,6 +227,7 @@ impl Bases {
     /// Lets `filler` begin with the gaps that are at home here; after [`Bases::retained`].
     pub fn restore_filler(&self, filler: &mut Filler) {
         let numbers = self.numbers.borrow();
+        filler.know_watermark(self.begun().iter().find_map(BasePart::watermark));
         for base in self.begun().iter().filter_map(|part| part.filler.as_ref()) {
             filler.restore(base.clone(), |number| numbers.get(&number).copied());
         }

@@ -243,6 +243,11 @@ impl Filler {
         }
     }
 
+    /// Takes note of a watermark that is in force from the next epoch on.
+    pub fn know_watermark(&mut self, watermark: Option<i64>) {
+        self.watermark = self.watermark.max(watermark);
+    }
+
     /// The watermark of the latest epoch.
     pub fn watermark(&self) -> Option<i64> {
         self.watermark
@@ -293,8 +298,8 @@ impl Filler {
         touched.extend(epoch.types.iter().map(|count| count.stream));
         touched.extend(due.keys());
         touched.extend(epoch.forgotten.iter().filter_map(|forgotten| match forgotten {
-            Forgotten::Gap { sequence, .. } => Some(*sequence),
-            Forgotten::Sequence(_) => None,
+            Forgotten::Gap { sequence, .. } if !gone.contains(sequence) => Some(*sequence),
+            Forgotten::Gap { .. } | Forgotten::Sequence(_) => None,
         }));
         if epoch.last && self.waits() {
             touched.extend(self.gaps.keys().map(|(stream, _)| *stream));
