@@ -27,6 +27,7 @@ mod repair;
 mod replay;
 mod resume;
 mod scenarios;
+mod storage_crash;
 mod tidy;
 mod trigger_model;
 mod victim;
