@@ -169,6 +169,7 @@ impl Change<'_> {
             progress: None,
             begun,
             journaling: None,
+            recollection: None,
             survey: Some(survey),
         };
         let (_, done) = job.execute_for()?;

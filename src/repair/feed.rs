@@ -13,6 +13,7 @@ use timely::worker::Worker;
 use super::commit::Office;
 use super::journaling::Journaling;
 use super::reading::{Finding, Reading, Rows};
+use super::recollection::Recollection;
 use super::renumber::Fresh;
 use super::wiring::{Inputs, Survey, Tick, Times};
 use crate::io::part::Part;
@@ -41,6 +42,8 @@ pub(super) struct Feeder<'a> {
     pub(super) steps: &'a [Option<i64>],
     /// Where epochs are kept, if they are.
     pub(super) journaling: Option<&'a Journaling>,
+    /// What is known of recalled epochs where nothing is kept.
+    pub(super) recollection: Option<&'a Recollection>,
     /// Whether streams are forgotten, and with them their names.
     pub(super) forgets: bool,
     /// Whether it is asked at the end of the input what stands; then it is no end.
@@ -167,16 +170,18 @@ impl Feeder<'_> {
 
     /// Decodes a part, where an earlier run has not done so, and keeps what it decoded.
     fn read(&mut self, part: &Part, reader: u32, rows: &mut Rows) -> Vec<(u32, Finding)> {
-        let frames = self
-            .journaling
-            .and_then(|journaling| journaling.frames(part.epoch, part.epoch_records));
-        match (self.journaling, frames) {
-            (Some(journaling), Some(frames)) => {
-                let (findings, decoded) = self.reading.read_frames(part, reader, rows, &frames);
-                journaling.keep_columns(decoded, &frames);
-                findings
-            }
-            _ => self.reading.read(part, reader, rows),
+        if let Some(journaling) = self.journaling
+            && let Some(frames) = journaling.frames(part.epoch, part.epoch_records)
+        {
+            let (findings, decoded) = self.reading.read_frames(part, reader, rows, &frames);
+            journaling.keep_columns(decoded, &frames);
+            return findings;
+        }
+        let frames = self.recollection.and_then(|known| known.take(part.epoch));
+        // Columns that nobody keeps are not worth gathering.
+        match frames.filter(|frames| frames.iter().any(|frame| frame.columns.is_some())) {
+            Some(frames) => self.reading.read_frames(part, reader, rows, &frames).0,
+            None => self.reading.read(part, reader, rows),
         }
     }
 

@@ -33,6 +33,10 @@ pub struct Journaling {
     /// The epoch in which the input ended, where it held no records.
     bare_end: Arc<AtomicU64>,
     marker: Mutex<Option<Marker>>,
+    /// How far behind the watermark history is kept that recovery does not need.
+    retain_us: Option<i64>,
+    /// The bases that were laid, with their watermarks.
+    laid: Mutex<Vec<(Epoch, i64)>>,
     /// Parts of bases that wait for those of other workers.
     bases: Mutex<Vec<(Epoch, u32, Vec<u8>)>>,
     /// What came of the epochs of earlier runs, where there were some.
@@ -105,6 +109,8 @@ impl Journaling {
             journal,
             bare_end: Arc::new(AtomicU64::new(NONE)),
             marker: Mutex::new(Some(Marker { marks, thread })),
+            retain_us: None,
+            laid: Mutex::default(),
             bases: Mutex::default(),
             recovering: Mutex::new(recovering),
             columns: None,
@@ -147,6 +153,12 @@ impl Journaling {
         columns.caching.add(chunks.collect(), self.journal.segment());
     }
 
+    /// Lets go of history that lies behind the watermark by more than this.
+    pub fn retaining(mut self, retain_us: Option<i64>) -> Self {
+        self.retain_us = retain_us;
+        self
+    }
+
     /// What the cutter hands epochs to; `recall` gives those of earlier runs.
     pub fn keeper(&self, recall: Recall, dataflow: &Dataflow) -> Box<dyn Keeper> {
         let columns = self.columns.as_ref();
@@ -184,6 +196,10 @@ impl Journaling {
 
     /// Keeps one worker's part of what is known after `epoch`; complete when all are there.
     pub fn lay_base(&self, epoch: Epoch, worker: u32, workers: u32, part: &BasePart) {
+        if let Some(watermark) = part.watermark() {
+            let mut laid = self.laid.lock().unwrap_or_else(PoisonError::into_inner);
+            laid.push((epoch, watermark));
+        }
         // A recovery can do without a base.
         let Ok(bytes) = postcard::to_stdvec(part) else {
             return;
@@ -204,6 +220,23 @@ impl Journaling {
                 parts: workers,
                 bytes,
             }));
+        }
+        self.drop_history();
+    }
+
+    /// Lets the journal drop what lies before the newest base that is old enough.
+    fn drop_history(&self) {
+        let Some(retain_us) = self.retain_us else {
+            return;
+        };
+        let mut laid = self.laid.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(&(_, newest)) = laid.last() else {
+            return;
+        };
+        let line = newest.saturating_sub(retain_us);
+        if let Some(at) = laid.iter().rposition(|(_, watermark)| *watermark <= line) {
+            self.journal.drop_before(laid[at].0);
+            laid.drain(..at);
         }
     }
 

@@ -19,6 +19,7 @@ use super::inputs::resolve_inputs;
 use super::outputs::open_outputs;
 use super::reading::Needs;
 use super::recall::{Kept, Recall, RecallRules};
+use super::recollection::Recollection;
 use super::report::Report;
 use super::resume::InputPlan;
 use super::run::{Job, progress_bar, write_report};
@@ -126,6 +127,7 @@ pub fn replay(dataflow: &Dataflow, options: &ReplayOptions) -> Result<Report> {
         progress: bar.map(|bar| (bar, read_bytes)),
         begun: Begun::default(),
         journaling: None,
+        recollection: told.recollection,
         survey: None,
     };
     let mut report = job.execute()?;
@@ -138,6 +140,8 @@ pub fn replay(dataflow: &Dataflow, options: &ReplayOptions) -> Result<Report> {
 /// History that is ready to be cut.
 struct Told {
     cutter: SharedCutter,
+    /// What earlier runs have decoded of it.
+    recollection: Option<Arc<Recollection>>,
     /// The name of every input, by number.
     labels: Vec<String>,
     /// The inputs that are read, and how many bytes come from elsewhere.
@@ -157,13 +161,19 @@ fn from_journal(
         fixed: dataflow.fixed_text(),
         created_us: 0,
     };
+    let recovered = journal::read(&**storage, &identity)?;
+    // Columns tell of whole epochs, and a gate that looks at times leaves records out.
+    let recollection = match window.bounds_time() {
+        true => None,
+        false => Recollection::open(&**storage, &recovered, options.workers).map(Arc::new),
+    };
     let Recovered {
         frames,
         first_epoch,
         end,
         partitions,
         ..
-    } = journal::read(&**storage, &identity)?;
+    } = recovered;
     if let Some(notice) = options.notice.filter(|_| first_epoch > 0) {
         notice(&format!("history begins at epoch {first_epoch}"));
     }
@@ -174,10 +184,12 @@ fn from_journal(
         amended: Vec::new(),
     };
     let bytes = frames.iter().map(|at| at.bytes).sum();
-    let recall = Recall::new(Arc::clone(storage), frames, rules, Arc::clone(read_bytes));
+    let recall = Recall::new(Arc::clone(storage), frames, rules, Arc::clone(read_bytes))
+        .recollecting(recollection.clone());
     let most = dataflow.event.max_record_bytes;
     Ok(Told {
         cutter: SharedCutter::recalled(Box::new(Kept(recall)), most, options.workers),
+        recollection,
         labels: partitions.into_iter().map(|known| known.label).collect(),
         inputs: Vec::new(),
         bytes,
@@ -203,6 +215,7 @@ fn from_inputs(
     let workers = (options.workers, options.workers);
     Ok(Told {
         cutter: SharedCutter::new(next, limits, most, workers, None),
+        recollection: None,
         labels,
         inputs,
         bytes: 0,

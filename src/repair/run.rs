@@ -23,6 +23,7 @@ use super::lines::{Sink, Sources};
 use super::names::{LocalNames, Names};
 use super::outputs::open_outputs;
 use super::reading::{Needs, Reading};
+use super::recollection::Recollection;
 use super::report::Report;
 use super::resume::{InputPlan, Resumption};
 use super::spec::{Dataflow, InputSpec, Keep, OnReset, SinkKind};
@@ -79,7 +80,9 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
     let mut keeping = None;
     if let (Some(resumption), Some(journal)) = (&resumption, &options.journal) {
         resumption.keep_inputs(&plan);
-        let kept = resumption.journaling(&outputs, options);
+        let kept = resumption
+            .journaling(&outputs, options)
+            .retaining(dataflow.journal.retain_us);
         let together = !Needs::of(dataflow).times && dataflow.horizon.is_none();
         keeping = Some(Keeping {
             keeper: kept.keeper(resumption.recall(&begun, together, &read_bytes), dataflow),
@@ -123,6 +126,7 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
         progress: bar.map(|bar| (bar, read_bytes)),
         begun,
         journaling,
+        recollection: None,
         survey: None,
     };
     let mut report = job.execute()?;
@@ -185,6 +189,7 @@ pub fn run_steps(dataflow: &Dataflow, steps: Vec<Step>, workers: usize) -> Resul
         progress: None,
         begun: Begun::default(),
         journaling: None,
+        recollection: None,
         survey: None,
     };
     job.execute()?;
@@ -213,6 +218,8 @@ pub(super) struct Job {
     pub(super) begun: Begun,
     /// Where epochs are kept, if they are.
     pub(super) journaling: Option<Journaling>,
+    /// What is known of recalled epochs where nothing is kept.
+    pub(super) recollection: Option<Arc<Recollection>>,
     /// Whether what stands after the last epoch is asked for, not what changes.
     pub(super) survey: Option<Survey>,
 }
@@ -399,6 +406,7 @@ impl Job {
             office: Rc::clone(&office),
             steps: &self.steps,
             journaling: self.journaling.as_ref(),
+            recollection: self.recollection.as_deref(),
             forgets: self.dataflow.horizon.is_some(),
             survey: self.survey,
             each_round: &each_round,
