@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::dataflow_file::DataflowFile;
-use crate::repair::spec::Keep;
 use crate::journal::Folder;
+use crate::repair::spec::Keep;
 use crate::repair::{self, Cluster, Dataflow, JournalOptions, Report, RunOptions};
 use crate::{Error, ErrorKind, Result};
 
@@ -81,7 +81,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         cluster,
         epoch_events: args.epoch_events,
         epoch_ms: args.epoch_ms,
-        journal: args.journal.as_deref().map(|path| journal(path, args)).transpose()?,
+        journal: args
+            .journal
+            .as_deref()
+            .map(|path| journal(path, args))
+            .transpose()?,
         notice: (!args.quiet).then_some(super::notice as fn(&str)),
     };
     let report = repair::run(&dataflow, &options)?;

@@ -167,7 +167,13 @@ fn open(paths: &[PathBuf], place: &Place) -> Result<SharedCutter> {
         now: None,
     };
     let workers = (place.local_workers, place.workers);
-    Ok(SharedCutter::new(next, limits, MAX_RECORD_BYTES, workers, None))
+    Ok(SharedCutter::new(
+        next,
+        limits,
+        MAX_RECORD_BYTES,
+        workers,
+        None,
+    ))
 }
 
 struct LinesReader<T> {

@@ -197,9 +197,8 @@ impl SharedCutter {
             }
         }
         drop(cutter);
-        self.take_cut(worker, turn).ok_or_else(|| {
-            Error::internal(format!("turn {turn} was taken by all workers already"))
-        })
+        self.take_cut(worker, turn)
+            .ok_or_else(|| Error::internal(format!("turn {turn} was taken by all workers already")))
     }
 
     /// Cuts the next epoch, if it is complete; an error waits for who needs that epoch.

@@ -21,8 +21,8 @@ use super::resume::Resumption;
 use super::run::{Done, Job};
 use super::spec::{Dataflow, OnReset};
 use super::wiring::Survey;
-use crate::event::write::{ReconstructedWriter, write_event};
 use crate::event::Decoder;
+use crate::event::write::{ReconstructedWriter, write_event};
 use crate::io::output::Output;
 use crate::io::part::Place;
 use crate::io::shared_cutter::SharedCutter;
@@ -283,7 +283,8 @@ fn differences(old: &[Note], new: &[Note], before: &Dataflow, now: &Dataflow) ->
         (Some(before), Some(now)) => before.annotate != now.annotate,
         _ => false,
     };
-    let (old, new): (BTreeSet<&Note>, BTreeSet<&Note>) = (old.iter().collect(), new.iter().collect());
+    let (old, new): (BTreeSet<&Note>, BTreeSet<&Note>) =
+        (old.iter().collect(), new.iter().collect());
     let is_guess = |note: &Note| matches!(note, Note::Guess(..));
     let gone = old
         .iter()

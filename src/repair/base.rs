@@ -192,7 +192,11 @@ impl Bases {
         let mut here = Vec::new();
         // The clocks speak only when they next hear of a record, and this holds before that.
         let mut watermark = self.begun().iter().find_map(BasePart::watermark);
-        for base in self.begun().iter().filter_map(|part| part.retained.as_ref()) {
+        for base in self
+            .begun()
+            .iter()
+            .filter_map(|part| part.retained.as_ref())
+        {
             watermark = watermark.max(base.watermark);
             let name = |number: &u32| base.streams.get(number).map_or("", String::as_str);
             for sequence in &base.sequences {
@@ -202,10 +206,13 @@ impl Bases {
                 }
                 let mut numbers = self.numbers.borrow_mut();
                 let is_first = sequence.stream() == sequence.sequence();
-                let number = *numbers.entry(sequence.sequence()).or_insert_with(|| match is_first {
-                    true => stream,
-                    false => self.streams.further(stream),
-                });
+                let number =
+                    *numbers
+                        .entry(sequence.sequence())
+                        .or_insert_with(|| match is_first {
+                            true => stream,
+                            false => self.streams.further(stream),
+                        });
                 let mut sequence = sequence.clone();
                 let (old_stream, old_tags) = (sequence.stream(), &base.types);
                 sequence.map_numbers(
@@ -235,7 +242,10 @@ impl Bases {
 
     /// The clocks of the inputs, to begin with.
     pub fn watermark(&self, bounds: Bounds) -> Watermark {
-        let mut known = self.begun().iter().filter_map(|part| part.watermark.as_ref());
+        let mut known = self
+            .begun()
+            .iter()
+            .filter_map(|part| part.watermark.as_ref());
         match known.next() {
             Some(watermark) => watermark.clone(),
             None => Watermark::new(bounds),

@@ -220,7 +220,12 @@ impl Committer {
             }
             totals.check(office.streamed, office.changelog, last)?;
             office.epochs.set(office.epochs.get() + tick.epochs);
-            if let Some(mark) = office.begun.mark.as_ref().filter(|mark| mark.epoch == epoch) {
+            if let Some(mark) = office
+                .begun
+                .mark
+                .as_ref()
+                .filter(|mark| mark.epoch == epoch)
+            {
                 totals.recover(&mark.totals)?;
                 office.epochs.set(mark.epochs);
             }

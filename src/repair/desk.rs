@@ -366,7 +366,12 @@ impl Desk {
         let Some(kept) = settled else { return Ok(()) };
         self.attic.read(kept, record)?;
         let mut content = Vec::new();
-        write_event(&self.style.event, record, kept.value.add_valid, &mut content);
+        write_event(
+            &self.style.event,
+            record,
+            kept.value.add_valid,
+            &mut content,
+        );
         content.push(b'\n');
         written.slips.push(Slip {
             sink: Sink::Clean as u8,

@@ -135,8 +135,12 @@ impl Feeder<'_> {
             self.office.halt.fail(error);
             return;
         }
-        let exists = |epoch| self.journaling.is_none_or(|journaling| journaling.exists(epoch));
-        while let Some((epoch, tick)) = under_way.unticked.pop_front_if(|(epoch, _)| exists(*epoch)) {
+        let exists = |epoch| {
+            self.journaling
+                .is_none_or(|journaling| journaling.exists(epoch))
+        };
+        while let Some((epoch, tick)) = under_way.unticked.pop_front_if(|(epoch, _)| exists(*epoch))
+        {
             self.inputs.tick(epoch, tick);
         }
     }
@@ -158,7 +162,8 @@ impl Feeder<'_> {
             journaling.acknowledge(epoch);
         }
         let mut marks = self.office.marks.borrow_mut();
-        while let Some(mark) = marks.pop_front_if(|mark| !self.inputs.done.less_equal(&mark.epoch)) {
+        while let Some(mark) = marks.pop_front_if(|mark| !self.inputs.done.less_equal(&mark.epoch))
+        {
             journaling.mark(mark);
         }
         drop(marks);
@@ -243,4 +248,3 @@ impl Feeder<'_> {
         inputs.advance_to(epoch + 1);
     }
 }
-

@@ -65,7 +65,9 @@ impl Note {
     /// The stream that the note is about, if it is about one.
     pub fn stream(&self) -> Option<&str> {
         match self {
-            Note::Guess(guess, _) | Note::Settled(guess) | Note::Final(guess) => Some(&guess.stream),
+            Note::Guess(guess, _) | Note::Settled(guess) | Note::Final(guess) => {
+                Some(&guess.stream)
+            }
             Note::Letter { stream, .. } | Note::Gap { stream, .. } => Some(stream),
             Note::Stands(note) => note.stream(),
             Note::Tally(_) => None,
@@ -276,10 +278,13 @@ impl Filler {
         for forgotten in &epoch.forgotten {
             self.settle(*forgotten, notes, &mut settled);
         }
-        let gone = epoch.forgotten.iter().filter_map(|forgotten| match forgotten {
-            Forgotten::Sequence(sequence) => Some(*sequence),
-            Forgotten::Gap { .. } => None,
-        });
+        let gone = epoch
+            .forgotten
+            .iter()
+            .filter_map(|forgotten| match forgotten {
+                Forgotten::Sequence(sequence) => Some(*sequence),
+                Forgotten::Gap { .. } => None,
+            });
         let gone: BTreeSet<u32> = gone.collect();
         if !gone.is_empty() {
             // Its number may name another sequence from now on.
@@ -297,10 +302,15 @@ impl Filler {
         let mut touched: Vec<u32> = epoch.gaps.iter().map(|((stream, _), _)| *stream).collect();
         touched.extend(epoch.types.iter().map(|count| count.stream));
         touched.extend(due.keys());
-        touched.extend(epoch.forgotten.iter().filter_map(|forgotten| match forgotten {
-            Forgotten::Gap { sequence, .. } if !gone.contains(sequence) => Some(*sequence),
-            Forgotten::Gap { .. } | Forgotten::Sequence(_) => None,
-        }));
+        touched.extend(
+            epoch
+                .forgotten
+                .iter()
+                .filter_map(|forgotten| match forgotten {
+                    Forgotten::Gap { sequence, .. } if !gone.contains(sequence) => Some(*sequence),
+                    Forgotten::Gap { .. } | Forgotten::Sequence(_) => None,
+                }),
+        );
         if epoch.last && self.waits() {
             touched.extend(self.gaps.keys().map(|(stream, _)| *stream));
         }

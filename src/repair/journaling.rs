@@ -71,7 +71,9 @@ pub struct Recovering {
 
 impl Recovering {
     fn end(&mut self) {
-        let Recovery { records, epochs, .. } = self.recovery;
+        let Recovery {
+            records, epochs, ..
+        } = self.recovery;
         self.recovery.elapsed_s = self.begun.elapsed().as_secs_f64();
         if let Some(notice) = self.notice {
             notice(&format!(
@@ -150,7 +152,9 @@ impl Journaling {
             let frame = frames.find(|frame| frame.epoch == chunk.epoch())?;
             Some((chunk, frame.records))
         });
-        columns.caching.add(chunks.collect(), self.journal.segment());
+        columns
+            .caching
+            .add(chunks.collect(), self.journal.segment());
     }
 
     /// Lets go of history that lies behind the watermark by more than this.
@@ -169,7 +173,10 @@ impl Journaling {
             recall: recall.recollecting(recollection),
             based_at: self.journal.appended_bytes(),
             base_bytes: 0,
-            bases: dataflow.horizon.as_ref().map(|_| dataflow.journal.segment_bytes),
+            bases: dataflow
+                .horizon
+                .as_ref()
+                .map(|_| dataflow.journal.segment_bytes),
         })
     }
 
@@ -242,7 +249,10 @@ impl Journaling {
 
     /// Takes note that all workers have written everything up to `epoch`.
     pub fn acknowledge(&self, epoch: Epoch) {
-        let mut recovering = self.recovering.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recovering = self
+            .recovering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(recovering) = &mut *recovering
             && recovering.recovery.elapsed_s == 0.0
             && epoch >= recovering.through
@@ -253,8 +263,13 @@ impl Journaling {
 
     /// What came out of the journal of an earlier run.
     pub fn recovery(&self) -> Option<Recovery> {
-        let recovering = self.recovering.lock().unwrap_or_else(PoisonError::into_inner);
-        recovering.as_ref().map(|recovering| recovering.recovery.clone())
+        let recovering = self
+            .recovering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        recovering
+            .as_ref()
+            .map(|recovering| recovering.recovery.clone())
     }
 
     /// Waits until everything that was kept is there for good.

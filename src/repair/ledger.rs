@@ -49,8 +49,14 @@ impl Style {
             _ => return None,
         };
         let mut text = Vec::new();
-        let Guess { stream, r#type, time, .. } = guess;
-        self.clean.write(stream, guess.from, r#type, *time, &mut text);
+        let Guess {
+            stream,
+            r#type,
+            time,
+            ..
+        } = guess;
+        self.clean
+            .write(stream, guess.from, r#type, *time, &mut text);
         Some((guess.from, text))
     }
 }
@@ -108,7 +114,11 @@ pub fn write_entry(
         head.of(Sink::Dead).extend_from_slice(&slip.content);
     }
     // Where kept events wait to be final, those that wait on come last of all.
-    let settled = if style.streamed { &mut *tail } else { &mut *head };
+    let settled = if style.streamed {
+        &mut *tail
+    } else {
+        &mut *head
+    };
     let mut settled = std::mem::take(settled.of(Sink::Clean));
     for slip in slips_for(Sink::Clean, false) {
         settled.extend_from_slice(&slip.content);
@@ -165,7 +175,12 @@ pub fn write_entry(
             }
             Note::Settled(guess) => {
                 for id in guess.from..=guess.to {
-                    let Guess { stream, r#type, time, .. } = guess;
+                    let Guess {
+                        stream,
+                        r#type,
+                        time,
+                        ..
+                    } = guess;
                     style.clean.write(stream, id, r#type, *time, &mut settled);
                     settled.push(b'\n');
                 }
@@ -183,7 +198,12 @@ pub fn write_entry(
         }
     }
 
-    *if style.streamed { &mut *tail } else { &mut *head }.of(Sink::Clean) = settled;
+    *if style.streamed {
+        &mut *tail
+    } else {
+        &mut *head
+    }
+    .of(Sink::Clean) = settled;
 
     // What is now said of earlier records comes before what is said of this epoch's.
     if style.changes.is_some() {

@@ -15,7 +15,6 @@
 //! Around it: [`mod@run`] (workers, from start to report), `feed` (the worker loop), [`tally`] (what
 //! is counted, and held against each other), [`report`] (what a run says of itself).
 
-
 mod amendment;
 pub mod base;
 pub mod caching;

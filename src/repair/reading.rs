@@ -12,9 +12,7 @@ use super::spec::{Dataflow, FillType, Keep};
 use super::wiring::CopyUpdate;
 use crate::event::{Decoder, DedupKey, Fault, Reason};
 use crate::io::part::{Part, Record};
-use crate::journal::columns::{
-    Chunk, ChunkBuilder, EventRow, FAULT, HAS_VALID, LINE_BREAK, VALID,
-};
+use crate::journal::columns::{Chunk, ChunkBuilder, EventRow, FAULT, HAS_VALID, LINE_BREAK, VALID};
 use crate::operators::dedup::Copied;
 use crate::operators::retained::Row;
 use crate::operators::sightings::Sighting;

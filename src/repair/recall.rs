@@ -106,7 +106,9 @@ impl Recall {
                 }
             }
             let read = read_frames(&*self.storage, std::slice::from_ref(at)).next();
-            let Some(frame) = read.transpose()? else { break };
+            let Some(frame) = read.transpose()? else {
+                break;
+            };
             self.read_bytes.fetch_add(at.bytes, Ordering::Relaxed);
             self.next += 1;
             let recalled = recalled.get_or_insert_default();
@@ -127,8 +129,7 @@ impl Recall {
         let over = self.next == self.index.len();
         match &mut recalled {
             Some(recalled) => {
-                recalled.more =
-                    !over || self.bare_end.is_some() || !self.rules.amended.is_empty();
+                recalled.more = !over || self.bare_end.is_some() || !self.rules.amended.is_empty();
                 recalled.last = over && self.rules.end == Some(recalled.epoch);
             }
             None => {

@@ -205,7 +205,10 @@ impl fmt::Display for Report {
         }
         for line in &self.waiting_lines {
             let place = printable(line);
-            writeln!(f, "{place} has no line end yet: it waits for it, or for --final")?;
+            writeln!(
+                f,
+                "{place} has no line end yet: it waits for it, or for --final"
+            )?;
         }
         writeln!(
             f,

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::amendment;
 use super::RunOptions;
+use super::amendment;
 use super::base::BasePart;
 use super::caching::Caching;
 use super::commit::{Begun, Mark};
@@ -181,7 +181,10 @@ impl Resumption {
                 epochs: recovered.frames.len() as u64,
                 elapsed_s: 0.0,
             },
-            from: options.journal.as_ref().map_or_else(String::new, |journal| journal.name.clone()),
+            from: options
+                .journal
+                .as_ref()
+                .map_or_else(String::new, |journal| journal.name.clone()),
             notice: options.notice,
         });
         Journaling::new(Arc::clone(&self.journal), outputs, recovering)
@@ -207,7 +210,12 @@ impl Resumption {
             ..RecallRules::default()
         };
         let frames = self.frames(begun);
-        Recall::new(Arc::clone(&self.storage), frames, rules, Arc::clone(read_bytes))
+        Recall::new(
+            Arc::clone(&self.storage),
+            frames,
+            rules,
+            Arc::clone(read_bytes),
+        )
     }
 
     /// The bytes of all frames.
@@ -235,7 +243,8 @@ impl Resumption {
         };
         let base = self.base();
         let checkpoints = self.recovered.checkpoints.iter().rev();
-        let marks = checkpoints.filter_map(|checkpoint| postcard::from_bytes(&checkpoint.totals).ok());
+        let marks =
+            checkpoints.filter_map(|checkpoint| postcard::from_bytes(&checkpoint.totals).ok());
         let based: Option<&Mark> = base
             .as_ref()
             .and_then(|(_, parts)| parts.iter().find_map(|part| part.mark.as_ref()));
@@ -264,8 +273,11 @@ impl Resumption {
     /// The newest base that can be read, and its epoch.
     fn base(&self) -> Option<(Epoch, Vec<BasePart>)> {
         let base = self.recovered.base.as_ref()?;
-        let parts: std::result::Result<Vec<BasePart>, _> =
-            base.parts.iter().map(|part| postcard::from_bytes(part)).collect();
+        let parts: std::result::Result<Vec<BasePart>, _> = base
+            .parts
+            .iter()
+            .map(|part| postcard::from_bytes(part))
+            .collect();
         Some((base.epoch, parts.ok()?))
     }
 
@@ -477,7 +489,8 @@ fn goes_on(spec: &InputSpec, position: &Position, ended: bool) -> Result<bool> {
 /// Whether the last record that was read still stands where it stood.
 fn holds_last_record(path: &Path, position: &Position) -> Result<bool> {
     let mut record = vec![0; position.last_length as usize];
-    let read = File::open(path).and_then(|file| file.read_exact_at(&mut record, position.last_offset));
+    let read =
+        File::open(path).and_then(|file| file.read_exact_at(&mut record, position.last_offset));
     read.map_err(|error| {
         Error::unavailable(format!("could not read input \"{}\"", path.display()))
             .with_source(error)

@@ -1,9 +1,9 @@
 //! Running a dataflow: from its file and options to outputs and a report.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,9 +69,7 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
         .is_some_and(|journal| journal.stdin_from_start);
     let plan = match &resumption {
         None => InputPlan::fresh(&inputs),
-        Some(resumption) => {
-            InputPlan::resume(&inputs, &resumption.recovered, stdin_from_start)?
-        }
+        Some(resumption) => InputPlan::resume(&inputs, &resumption.recovered, stdin_from_start)?,
     };
     // Nothing is touched before everything is known to be right.
     let outputs = open_outputs(dataflow, options, &inputs, begun.lengths)?;
@@ -424,12 +422,14 @@ impl Job {
             ended,
             lengths: office.lengths.get(),
             fates: office.desk.borrow_mut().take_fates().unwrap_or_default(),
-            survey: office.survey.as_ref().map(RefCell::take).unwrap_or_default(),
-            final_until: self
-                .dataflow
-                .horizon
+            survey: office
+                .survey
                 .as_ref()
-                .and_then(|horizon| Some(office.watermark.get()?.saturating_sub(horizon.horizon_us))),
+                .map(RefCell::take)
+                .unwrap_or_default(),
+            final_until: self.dataflow.horizon.as_ref().and_then(|horizon| {
+                Some(office.watermark.get()?.saturating_sub(horizon.horizon_us))
+            }),
         }
     }
 
@@ -482,8 +482,10 @@ fn check_cluster(dataflow: &Dataflow, options: &RunOptions, inputs: &[InputSpec]
         return Ok(());
     }
     if options.journal.is_some() {
-        return Err(Error::usage("--processes has no meaning with --journal: one process keeps it")
-            .with_hint("run one process with as many workers as there are cores (-w)"));
+        return Err(Error::usage(
+            "--processes has no meaning with --journal: one process keeps it",
+        )
+        .with_hint("run one process with as many workers as there are cores (-w)"));
     }
     let refuse = |what: &str, hint: &str| Err(Error::usage(what).with_hint(hint));
     if inputs.contains(&InputSpec::Stdin) {

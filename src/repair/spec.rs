@@ -135,8 +135,21 @@ impl Dataflow {
 
     /// Whether `other` publishes the same of the same records, into the same sinks.
     pub fn has_rules_of(&self, other: &Dataflow) -> bool {
-        (self.keep, &self.horizon, &self.gaps, &self.watermark, &self.sinks, &self.event)
-            == (other.keep, &other.horizon, &other.gaps, &other.watermark, &other.sinks, &other.event)
+        (
+            self.keep,
+            &self.horizon,
+            &self.gaps,
+            &self.watermark,
+            &self.sinks,
+            &self.event,
+        ) == (
+            other.keep,
+            &other.horizon,
+            &other.gaps,
+            &other.watermark,
+            &other.sinks,
+            &other.event,
+        )
     }
 }
 

@@ -38,8 +38,8 @@ use super::spec::{Dataflow, Keep};
 use crate::operators::dedup::{Copied, dedup};
 use crate::operators::gaps::{Gap, gaps};
 use crate::operators::per_epoch::{PerEpoch, epoch_of};
-use crate::operators::sightings::{Config, Sighting, sightings};
 use crate::operators::retained::{Forgotten, Retained, Row, retained};
+use crate::operators::sightings::{Config, Sighting, sightings};
 use crate::operators::watermark::Bounds;
 use crate::operators::{Label, Verdict};
 use crate::time::Epoch;
@@ -172,7 +172,16 @@ pub fn build(scope: Scope<'_, Epoch>, plan: &Plan, office: &Rc<Office>) -> Input
     let format = dataflow.event.timestamp_format;
     let mut filler = Filler::new(dataflow.gaps.clone(), format, wanted, names);
     office.bases.restore_filler(&mut filler);
-    let notes = fill(filler, office, ticks.clone(), found.gaps, found.types, found.witnesses, told, found.forgotten);
+    let notes = fill(
+        filler,
+        office,
+        ticks.clone(),
+        found.gaps,
+        found.types,
+        found.witnesses,
+        told,
+        found.forgotten,
+    );
     let (verdicts, kept) = (found.verdicts, found.kept);
 
     let (slips, desk_sizes) = desk(ticks.clone(), verdicts, office);
@@ -250,7 +259,8 @@ fn find_retained<'scope>(
     let core = Rc::new(RefCell::new(office.bases.retained(&plan.dataflow)));
     let by_stream = |stream| mix(u64::from(stream));
     let for_bases = Rc::clone(office);
-    let on_applied = move |epoch, retained: &Retained| for_bases.bases.lay_retained(epoch, retained);
+    let on_applied =
+        move |epoch, retained: &Retained| for_bases.bases.lay_retained(epoch, retained);
     let streams = retained(events, told, ticks, by_stream, core, Box::new(on_applied));
     let types = streams.types.map(|(stream, r#type, count)| TypeCount {
         stream,
@@ -453,7 +463,11 @@ fn fill<'scope>(
             });
             forgotten.for_each(|capability, data| {
                 for (epoch, forgotten) in data.drain(..) {
-                    waiting.at(epoch, &capability).epoch.forgotten.push(forgotten);
+                    waiting
+                        .at(epoch, &capability)
+                        .epoch
+                        .forgotten
+                        .push(forgotten);
                 }
             });
             let mut output = output.activate();

@@ -210,7 +210,8 @@ fn horizon(
     let get = |key: &str| dedup.and_then(|dedup| dedup.get(key));
     let on_reset = nested(file, "gaps", &GAPS)?.and_then(|gaps| gaps.get("on_reset"));
     let Some(horizon) = get("horizon") else {
-        const HINT: &str = "add horizon to [dedup], or leave this out: without one nothing is forgotten";
+        const HINT: &str =
+            "add horizon to [dedup], or leave this out: without one nothing is forgotten";
         for field in get("stream_ttl").into_iter().chain(on_reset) {
             return Err(field.error("has no meaning without dedup.horizon", HINT));
         }

@@ -243,8 +243,12 @@ impl<'a> Field<'a> {
 
     /// The bytes, from `min` to `max`, that the value is: a number, or text with a unit.
     pub(crate) fn bytes(&self, min: u64, max: u64) -> Result<u64> {
-        const UNITS: [(&str, u64); 4] =
-            [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+        const UNITS: [(&str, u64); 4] = [
+            ("KiB", 1 << 10),
+            ("MiB", 1 << 20),
+            ("GiB", 1 << 30),
+            ("B", 1),
+        ];
         let hint = format!("a size from {min} to {max} bytes, such as \"64MiB\"");
         let Value::Text(text) = &self.node.value else {
             return self.integer(min, max);

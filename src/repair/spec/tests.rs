@@ -301,14 +301,20 @@ fn unknown_keys_have_a_nearest_name_or_a_table() {
 
 #[test]
 fn what_is_forgotten() {
-    let horizon = |text: &str| tables(text).horizon.map(|h| (h.horizon_us, h.stream_ttl_us, h.on_reset));
+    let horizon = |text: &str| {
+        tables(text)
+            .horizon
+            .map(|h| (h.horizon_us, h.stream_ttl_us, h.on_reset))
+    };
     let hour = 3_600_000_000;
     assert_eq!(
         horizon("[dedup]\nhorizon = \"1h\""),
         Some((hour, 10 * hour, OnReset::DeadLetter))
     );
     assert_eq!(
-        horizon("[dedup]\nhorizon = \"1h\"\nstream_ttl = \"2h\"\n[gaps]\non_reset = \"new-sequence\""),
+        horizon(
+            "[dedup]\nhorizon = \"1h\"\nstream_ttl = \"2h\"\n[gaps]\non_reset = \"new-sequence\""
+        ),
         Some((hour, 2 * hour, OnReset::NewSequence))
     );
     check_tables(
