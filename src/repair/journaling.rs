@@ -21,7 +21,9 @@ use crate::io::keeper::{Cut, Keeper, Recalled};
 use crate::io::output::Output;
 use crate::io::part::EpochBuffer;
 use crate::journal::columns::Chunk;
-use crate::journal::{self, Checkpoint, Entry, Frame, FrameParts, Journal, Position, Stretch};
+use crate::journal::{
+    BasePart as BaseEntry, Checkpoint, Entry, Frame, FrameParts, Journal, Position, Stretch,
+};
 use crate::runtime::clock::{self, Moment};
 use crate::time::Epoch;
 use crate::{Error, Result};
@@ -90,10 +92,17 @@ impl Recovering {
 /// No epoch.
 const NONE: u64 = u64::MAX;
 
+/// What is laid down, in its order: a base only behind a mark that is as late.
+#[derive(Debug)]
+enum Laid {
+    Mark(Mark),
+    Base(Vec<BaseEntry>),
+}
+
 /// The thread that lays down marks: it waits for the disk, so that no worker has to.
 #[derive(Debug)]
 struct Marker {
-    marks: Sender<Mark>,
+    marks: Sender<Laid>,
     thread: JoinHandle<()>,
 }
 
@@ -197,7 +206,7 @@ impl Journaling {
         let marker = self.marker.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(marker) = &*marker {
             // A thread that has ended leaves the journal with an older mark, which is as right.
-            let _ = marker.marks.send(mark);
+            let _ = marker.marks.send(Laid::Mark(mark));
         }
     }
 
@@ -220,14 +229,18 @@ impl Journaling {
             bases.drain(..).partition(|(of, _, _)| *of == epoch);
         *bases = rest;
         parts.sort_unstable_by_key(|(_, worker, _)| *worker);
-        for (epoch, part, bytes) in parts {
-            self.journal.append(Entry::Base(journal::BasePart {
-                epoch,
-                part,
-                parts: workers,
-                bytes,
-            }));
+        let parts = parts.into_iter().map(|(epoch, part, bytes)| BaseEntry {
+            epoch,
+            part,
+            parts: workers,
+            bytes,
+        });
+        let marker = self.marker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(marker) = &*marker {
+            // Without this base a recovery begins at an older one.
+            let _ = marker.marks.send(Laid::Base(parts.collect()));
         }
+        drop(marker);
         self.drop_history();
     }
 
@@ -297,11 +310,27 @@ impl Journaling {
 }
 
 /// Syncs the outputs, and then says in the journal how long they are.
-fn lay_marks(journal: &Journal, outputs: &[Output], marks: &Receiver<Mark>) {
-    while let Ok(mut mark) = marks.recv() {
-        // Only the latest counts.
+fn lay_marks(journal: &Journal, outputs: &[Output], marks: &Receiver<Laid>) {
+    let mut next = None;
+    while let Some(laid) = next.take().or_else(|| marks.recv().ok()) {
+        let mut mark = match laid {
+            Laid::Mark(mark) => mark,
+            Laid::Base(parts) => {
+                for part in parts {
+                    journal.append(Entry::Base(part));
+                }
+                continue;
+            }
+        };
+        // Of several marks only the latest counts.
         while let Ok(later) = marks.try_recv() {
-            mark = later;
+            match later {
+                Laid::Mark(later) => mark = later,
+                base => {
+                    next = Some(base);
+                    break;
+                }
+            }
         }
         // Without this mark a restart goes back to the one before.
         if outputs.iter().any(|output| output.sync().is_err()) {

@@ -245,14 +245,7 @@ impl Resumption {
         let checkpoints = self.recovered.checkpoints.iter().rev();
         let marks =
             checkpoints.filter_map(|checkpoint| postcard::from_bytes(&checkpoint.totals).ok());
-        let based: Option<&Mark> = base
-            .as_ref()
-            .and_then(|(_, parts)| parts.iter().find_map(|part| part.mark.as_ref()));
-        let newest = marks.into_iter().find(fits);
-        let mark = newest
-            .into_iter()
-            .chain(based.filter(|mark| fits(mark)).cloned())
-            .max_by_key(|mark| mark.epoch);
+        let mark = marks.into_iter().find(fits);
         // A base holds what came before it; outputs that end earlier need all of the journal.
         let base = base.filter(|(epoch, _)| mark.as_ref().is_some_and(|mark| mark.epoch >= *epoch));
         if base.is_none() && self.recovered.first_epoch > 0 {
