@@ -207,7 +207,8 @@ fn tell(samples: &[Sample], events: u64, rate: f64) {
         figures[figures.len() / 2]
     };
     println!("\n| | second fifth | last fifth | ratio |\n|---|---|---|---|");
-    let figures: [(&str, &dyn Fn(&Sample) -> f64); 2] = [
+    type Figure<'a> = (&'a str, &'a dyn Fn(&Sample) -> f64);
+    let figures: [Figure<'_>; 2] = [
         ("live MiB, median", &|sample| mib(sample.live_bytes as f64)),
         ("journal MiB, median", &|sample| {
             mib(sample.journal_bytes as f64)

@@ -95,7 +95,7 @@ const NONE: u64 = u64::MAX;
 /// What is laid down, in its order: a base only behind a mark that is as late.
 #[derive(Debug)]
 enum Laid {
-    Mark(Mark),
+    Mark(Box<Mark>),
     Base(Vec<BaseEntry>),
 }
 
@@ -206,7 +206,7 @@ impl Journaling {
         let marker = self.marker.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(marker) = &*marker {
             // A thread that has ended leaves the journal with an older mark, which is as right.
-            let _ = marker.marks.send(Laid::Mark(mark));
+            let _ = marker.marks.send(Laid::Mark(Box::new(mark)));
         }
     }
 

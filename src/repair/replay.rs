@@ -442,10 +442,7 @@ mod tests {
             created_us: 0,
         };
         let storage: Arc<dyn Storage> = Arc::new(Faulty::new());
-        let small = journal::Options {
-            segment_bytes: 1,
-            ..journal::Options::default()
-        };
+        let small = journal::Options { segment_bytes: 1 };
         let (journal, _) = Journal::open(Arc::clone(&storage), &identity, small).unwrap();
         let label = "stdin".to_owned();
         journal.append(Entry::Partition(Partition {

@@ -72,7 +72,6 @@ impl Resumption {
         };
         let settings = Options {
             segment_bytes: dataflow.journal.segment_bytes,
-            ..Options::default()
         };
         let storage = Arc::clone(&options.storage);
         let (journal, recovered) = Journal::open(Arc::clone(&storage), &identity, settings)?;

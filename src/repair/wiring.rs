@@ -404,6 +404,10 @@ struct FillEpoch {
 }
 
 /// Applies the rules about gaps.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one for each stream that it reads"
+)]
 fn fill<'scope>(
     mut filler: Filler,
     office: &Rc<Office>,

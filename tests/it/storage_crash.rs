@@ -142,7 +142,6 @@ impl Trial {
         same_files(&self.expected, &named(ended.outputs), "no crash");
         let total = clean.operations();
         assert!(inspect(&*clean).unwrap().segments.len() > 2);
-        eprintln!("{} workers: {total} operations", self.workers);
         let mut crashes = 0;
         for at in 1..=total {
             let (storage, ended) = self.first(|storage| storage.crash_at(at));

@@ -212,7 +212,7 @@ fn horizon(
     let Some(horizon) = get("horizon") else {
         const HINT: &str =
             "add horizon to [dedup], or leave this out: without one nothing is forgotten";
-        for field in get("stream_ttl").into_iter().chain(on_reset) {
+        if let Some(field) = get("stream_ttl").or(on_reset) {
             return Err(field.error("has no meaning without dedup.horizon", HINT));
         }
         return Ok(None);
