@@ -352,7 +352,7 @@ fn how_a_journal_is_kept() {
     );
     check_tables(
         "[journal]\nsegment = \"64 parsecs\"",
-        "5:11: [journal] segment = \"64 parsecs\" is no size",
+        "5:11: [journal] segment = \"64 parsecs\" is no size, or out of range",
         "a size from",
     );
 }
