@@ -13,16 +13,16 @@ use super::RunOptions;
 use super::commit::{Begun, Mark};
 use super::desk::Slip;
 use super::fill::Note;
-use super::ledger::{self, write_entry};
+use super::ledger::{Style, write_entry};
 use super::lines::{Letter, Sink, Sources, letter_of};
 use super::outputs::open_outputs;
 use super::recall::{Kept, RecallRules};
 use super::resume::Resumption;
 use super::run::{Done, Job};
-use super::spec::{Dataflow, OnReset};
+use super::spec::Dataflow;
 use super::wiring::Survey;
 use crate::event::Decoder;
-use crate::event::write::{ReconstructedWriter, write_event};
+use crate::event::write::write_event;
 use crate::io::output::Output;
 use crate::io::part::Place;
 use crate::io::shared_cutter::SharedCutter;
@@ -80,7 +80,7 @@ pub(super) fn take_up(
 
     let mut notes = differences(&old.survey, &new.survey, before, now);
     let mut slips = changed.slips(now, &old, &new)?;
-    let style = ledger_style(now);
+    let style = Style::of(now);
     let entry = write_entry(&style, epoch, &mut slips, &mut notes);
     let mut lengths = new.lengths;
     for sink in [Sink::Changes, Sink::Dead, Sink::Gaps] {
@@ -258,20 +258,6 @@ fn place_of(frame: &Frame, index: usize) -> Place {
         partition: stretch.partition,
         offset: stretch.offset + (frame.records[index].start - stretch.start) as u64,
         line: stretch.line + (index - stretch.first_record) as u64,
-    }
-}
-
-fn ledger_style(dataflow: &Dataflow) -> ledger::Style {
-    let writer = |annotate| ReconstructedWriter::new(&dataflow.event, annotate);
-    ledger::Style {
-        changes: dataflow.sinks.changes.map(|sink| writer(sink.annotate)),
-        clean: writer(dataflow.sinks.clean.annotate),
-        streamed: dataflow.keep == super::spec::Keep::First,
-        stream_is_list: dataflow.event.stream_is_list,
-        restarts: dataflow
-            .horizon
-            .as_ref()
-            .is_some_and(|horizon| horizon.on_reset == OnReset::NewSequence),
     }
 }
 

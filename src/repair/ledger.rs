@@ -10,6 +10,7 @@ use super::desk::Slip;
 use super::fill::{Guess, Note};
 use super::lines::{Origin, Pages, Sink, StreamName, write_change, write_gap, write_gap_letter};
 use super::report::Example;
+use super::spec::{Dataflow, Keep};
 use super::tally::Tally;
 use crate::event::{Reason, write::ReconstructedWriter};
 use crate::operators::Position;
@@ -26,11 +27,24 @@ pub struct Style {
     pub streamed: bool,
     /// Whether streams are named by lists of fields.
     pub stream_is_list: bool,
-    /// Whether a stream may start over, so that several sequences of one name miss the same ids.
+    /// Whether several sequences of one name may miss the same ids.
     pub restarts: bool,
 }
 
 impl Style {
+    /// How the outputs of `dataflow` are written.
+    pub fn of(dataflow: &Dataflow) -> Self {
+        let writer = |annotate| ReconstructedWriter::new(&dataflow.event, annotate);
+        Style {
+            changes: dataflow.sinks.changes.map(|sink| writer(sink.annotate)),
+            clean: writer(dataflow.sinks.clean.annotate),
+            streamed: dataflow.keep == Keep::First,
+            stream_is_list: dataflow.event.stream_is_list,
+            // Under any horizon: a stream that was forgotten whole may come back.
+            restarts: dataflow.horizon.is_some(),
+        }
+    }
+
     fn name<'a>(&self, stream: &'a str) -> StreamName<'a> {
         StreamName {
             name: stream,

@@ -26,7 +26,7 @@ use super::reading::{Needs, Reading};
 use super::recollection::Recollection;
 use super::report::Report;
 use super::resume::{InputPlan, Resumption};
-use super::spec::{Dataflow, InputSpec, Keep, OnReset, SinkKind};
+use super::spec::{Dataflow, InputSpec, Keep, SinkKind};
 use super::tally::Tally;
 use super::wiring::{self, Plan, Survey};
 use super::{Cluster, Outputs, RunOptions, Step};
@@ -365,17 +365,7 @@ impl Job {
         }
         let plan = Plan {
             dataflow: self.dataflow.clone(),
-            ledger: ledger::Style {
-                changes: changelog.map(|sink| ReconstructedWriter::new(event, sink.annotate)),
-                clean: ReconstructedWriter::new(event, self.dataflow.sinks.clean.annotate),
-                streamed,
-                stream_is_list: event.stream_is_list,
-                restarts: self
-                    .dataflow
-                    .horizon
-                    .as_ref()
-                    .is_some_and(|horizon| horizon.on_reset == OnReset::NewSequence),
-            },
+            ledger: ledger::Style::of(&self.dataflow),
             streams: shared.0,
             types: shared.1,
             clustered,

@@ -338,6 +338,31 @@ fn oracle_horizon_grace() {
     }
 }
 
+/// Producers that start over, under either rule.
+#[test]
+fn oracle_horizon_resets() {
+    let knobs = Knobs {
+        restarts: 4,
+        lost: 10,
+        jumps: 5,
+        jump: 4,
+        ..knobs()
+    };
+    oracle(&streams(), &knobs);
+    let config = Config {
+        max_width: 3,
+        keep: Keep::Last,
+        ..streams()
+    };
+    oracle(&config, &knobs);
+    let config = Config {
+        max_missing: 3,
+        grace_ms: 10_000,
+        ..streams()
+    };
+    oracle(&config, &knobs);
+}
+
 #[test]
 fn oracle_horizon_outliers() {
     let knobs = Knobs {

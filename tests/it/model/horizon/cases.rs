@@ -422,7 +422,7 @@ fn horizon_forgets_a_silent_stream_whole() {
         (
             "111: a/1@0 a/3@1",
             format!(
-                "{once} b/1@110 a/1@0 a/3@1 ~a/2@0=B ~a/2@0=A gap-too-wide late:4 \
+                "{once} b/1@110 a/1@0 a/3@1 ~a/2@0=A ~a/2@0=B gap-too-wide late:4 \
                  [2..2] [4..8] [2..2]"
             ),
         ),
