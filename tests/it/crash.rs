@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::journaled::{self, Inspected, Plan, Site, seeds};
-use crate::model::{Config, Keep, StreamField};
+use crate::model::{Config, Keep, OnReset, StreamField};
 use crate::process;
 use crate::published::Published;
 use crate::victim::{Feeder, Piece, Victim};
@@ -40,7 +40,7 @@ struct Rules {
     cut: Option<usize>,
 }
 
-const RULES: [Rules; 4] = [
+const RULES: [Rules; 5] = [
     Rules {
         name: "default rules",
         config: streams,
@@ -70,6 +70,16 @@ const RULES: [Rules; 4] = [
             ..streams()
         },
         cut: None,
+    },
+    Rules {
+        name: "a horizon",
+        config: || Config {
+            horizon_ms: Some(60_000),
+            stream_ttl_ms: Some(120_000),
+            on_reset: OnReset::NewSequence,
+            ..streams()
+        },
+        cut: Some(20),
     },
 ];
 

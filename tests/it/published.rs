@@ -2,7 +2,8 @@
 //! that cut the same input into other epochs.
 //!
 //! A changelog that takes back what does not stand, or adds what stands, is wrong by itself: that
-//! is how a line that was lost or written twice shows.
+//! is how a line that was lost or written twice shows. Under a horizon what was forgotten may come
+//! again, so there rows are counted.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,8 +39,8 @@ pub(crate) struct Published {
     pub(crate) figures: BTreeMap<&'static str, Value>,
 }
 
-/// Rows of text and the text that goes with each.
-pub(crate) type Rows = BTreeMap<String, String>;
+/// Rows of text and the texts that go with each, one for each time that it stands.
+pub(crate) type Rows = BTreeMap<String, Vec<String>>;
 
 impl Published {
     /// Reads the output folder `out`.
@@ -54,6 +55,8 @@ impl Published {
         let report: Value = serde_json::from_str(&output.report)
             .map_err(|error| format!("report.json: {error}: {:?}", output.report))?;
         let figure = |path| (path, report.pointer(path).cloned().unwrap_or(Value::Null));
+        let may_repeat = report.get("final_until_us").is_some();
+        let consolidated = |name, text| consolidated(name, text, may_repeat);
         Ok(Published {
             clean: output.clean.clone(),
             events: consolidated("changes.jsonl", &output.changes)?,
@@ -101,7 +104,7 @@ struct Line<'a> {
 }
 
 /// The rows that stand when all lines of a changelog are applied in order.
-fn consolidated(name: &str, text: &str) -> Result<Rows, String> {
+fn consolidated(name: &str, text: &str, may_repeat: bool) -> Result<Rows, String> {
     if !(text.is_empty() || text.ends_with('\n')) {
         return Err(format!("{name} ends within a line"));
     }
@@ -127,18 +130,25 @@ fn consolidated(name: &str, text: &str) -> Result<Rows, String> {
         };
         match line.op {
             Some("retract" | "close") => {
-                if rows.remove(&row).is_none() {
-                    return Err(at("takes back what does not stand"));
+                let bodies = rows.get_mut(&row);
+                let bodies = bodies.ok_or_else(|| at("takes back what does not stand"))?;
+                bodies.pop();
+                if bodies.is_empty() {
+                    rows.remove(&row);
                 }
             }
             Some("insert" | "open") | None => {
-                if rows.insert(row, body).is_some() {
+                let bodies = rows.entry(row).or_default();
+                if !(may_repeat || bodies.is_empty()) {
                     return Err(at("adds what stands already"));
                 }
+                bodies.push(body);
             }
             Some(_) => return Err(at("has an unknown op")),
         }
     }
+    // Which of several comes first depends on nothing that was promised.
+    rows.values_mut().for_each(|bodies| bodies.sort());
     Ok(rows)
 }
 
@@ -175,7 +185,7 @@ fn same_rows(name: &str, expected: &Rows, found: &Rows) -> Result<(), String> {
             .filter(|&(row, body)| those.get(row) != Some(body));
         let shown = differing.clone().take(5);
         let shown =
-            shown.map(|(row, body)| format!("\n  {sign} {}", excerpt(&format!("{row} {body}"))));
+            shown.map(|(row, body)| format!("\n  {sign} {}", excerpt(&format!("{row} {body:?}"))));
         let shown: String = shown.collect();
         format!("{shown}\n  {sign} {} in all", differing.count())
     };
@@ -197,10 +207,11 @@ fn excerpt(line: &str) -> String {
 
 #[test]
 fn changelogs_are_applied_in_order() {
-    let check = |text: &str| match consolidated("x", text) {
+    let check_with = |text: &str, may_repeat| match consolidated("x", text, may_repeat) {
         Ok(rows) => rows.into_keys().collect::<Vec<_>>().join("; "),
         Err(error) => error,
     };
+    let check = |text: &str| check_with(text, false);
     let insert = r#"{"epoch":1,"op":"insert","origin":"observed","event":{"a":1}}"#;
     let retract = r#"{"epoch":2,"op":"retract","origin":"observed","event":{"a":1}}"#;
     let letter = r#"{"reason":"r","detail":"d","epoch":3,"source":{"name":"n"},"event":{}}"#;
@@ -221,4 +232,9 @@ fn changelogs_are_applied_in_order() {
     wrong(format!("{retract}\n{insert}\n"), "does not stand");
     wrong(format!("{insert}\n{retract}\n{insert}\n"), "was over");
     wrong(insert.into(), "ends within a line");
+    let twice = format!("{insert}\n{insert}\n");
+    let back_again = format!("{twice}{retract}\n{retract}\n");
+    assert_eq!(check_with(&twice, true), r#"observed {"a":1}"#);
+    assert_eq!(check_with(&back_again, true), "");
+    assert!(check_with(&format!("{back_again}{retract}\n"), true).contains("does not stand"));
 }
