@@ -8,7 +8,7 @@ use crate::Result;
 use crate::event::{DedupKey, FieldPath, KeyField, TimestampFormat};
 use crate::repair::Dataflow;
 use crate::repair::report::group_digits;
-use crate::repair::spec::{FillType, InputSpec, Keep, SinkKind, SinkSpec};
+use crate::repair::spec::{FillType, HorizonSpec, InputSpec, Keep, OnReset, SinkKind, SinkSpec};
 
 /// Validate a dataflow file and its inputs without running it
 #[derive(Debug, clap::Args)]
@@ -49,6 +49,9 @@ fn summary(dataflow: &Dataflow) -> String {
     }
     line("events", events_text(dataflow));
     line("dedup", dedup_text(dataflow));
+    if let Some(horizon) = &dataflow.horizon {
+        line("", horizon_text(horizon));
+    }
     line("gaps", gaps_text(dataflow));
     line(
         "watermark",
@@ -65,6 +68,7 @@ fn summary(dataflow: &Dataflow) -> String {
         );
     }
     line("writes", writes_text(dataflow));
+    line("journal", journal_text(dataflow));
     text
 }
 
@@ -132,6 +136,31 @@ fn dedup_text(dataflow: &Dataflow) -> String {
         Keep::Last => "last",
     };
     format!("copies agree on {key}; the {keep} valid one is kept")
+}
+
+fn horizon_text(horizon: &HorizonSpec) -> String {
+    format!(
+        "forgotten {} behind the watermark, a silent stream whole after {}; an id from before that \
+         {}",
+        duration(horizon.horizon_us),
+        duration(horizon.stream_ttl_us),
+        match horizon.on_reset {
+            OnReset::DeadLetter => "is a dead letter",
+            OnReset::NewSequence => "begins a new sequence",
+        }
+    )
+}
+
+fn journal_text(dataflow: &Dataflow) -> String {
+    let journal = &dataflow.journal;
+    let retain = match journal.retain_us {
+        None => "keeps all of its history".to_owned(),
+        Some(us) => format!("keeps {} of history", duration(us)),
+    };
+    format!(
+        "with --journal DIR: {retain}, in segments of {} bytes",
+        group_digits(journal.segment_bytes.into())
+    )
 }
 
 fn gaps_text(dataflow: &Dataflow) -> String {

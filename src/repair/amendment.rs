@@ -4,7 +4,7 @@
 //! that was journaled, and the difference is published in one epoch: what is no longer true is
 //! withdrawn, what is true now is published. `clean.jsonl`, which holds what is final, is written anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -32,8 +32,9 @@ use crate::runtime::halt::Halt;
 use crate::time::Epoch;
 use crate::{Error, Result};
 
-/// `clean.jsonl` under the new rules, until it takes the place of the old one.
-const NEW_CLEAN: &str = ".clean.jsonl.new";
+/// How the name of `clean.jsonl` under new rules begins, until the journal knows of them and it takes
+/// the place of the old one; the epoch in which they are taken up follows.
+const STAGED: &str = ".clean.jsonl.epoch-";
 
 /// Publishes what changes when the rules of `before` give way to those of `now`.
 ///
@@ -52,6 +53,12 @@ pub(super) fn take_up(
         )
         .with_hint("journal.retain has let go of it; start with a new journal"));
     }
+    if before.sinks.uses_stdout() || now.sinks.uses_stdout() {
+        return Err(Error::usage(
+            "the rules cannot change: what went to standard output cannot be amended",
+        )
+        .with_hint("write to files, or start with a new journal"));
+    }
     let epoch = recovered.next_epoch;
     let changed = Change {
         resumption,
@@ -66,7 +73,7 @@ pub(super) fn take_up(
     let outputs = open_outputs(before, options, &[], begun.lengths)?;
     let old = changed.survey(before, outputs, begun, Survey::Before)?;
 
-    let new_clean = options.out.join(NEW_CLEAN);
+    let new_clean = options.out.join(format!("{STAGED}{epoch}"));
     let sinks = now.sinks.are_there();
     let is_new = |sink: Sink| sinks[sink as usize] && !before.sinks.are_there()[sink as usize];
     let mut outputs: [Vec<Output>; 4] = Default::default();
@@ -80,7 +87,8 @@ pub(super) fn take_up(
 
     let mut notes = differences(&old.survey, &new.survey, before, now);
     let mut slips = changed.slips(now, &old, &new)?;
-    let style = Style::of(now);
+    let mut style = Style::of(now);
+    style.restarts |= before.horizon.is_some();
     let entry = write_entry(&style, epoch, &mut slips, &mut notes);
     let mut lengths = new.lengths;
     for sink in [Sink::Changes, Sink::Dead, Sink::Gaps] {
@@ -96,7 +104,7 @@ pub(super) fn take_up(
         output.sync()?;
         lengths[number] = old.lengths[number] + lines.len() as u64;
     }
-    replace(&new_clean, &options.out.join(Sink::Clean.file_name()))?;
+    sync(&new_clean)?;
 
     let mut totals = new.totals;
     totals.retractions = old.totals.retractions + retracted(&notes, &entry.tally);
@@ -121,6 +129,8 @@ pub(super) fn take_up(
         totals,
     }));
     journal.flush()?;
+    // Now that the new rules are in force whatever happens.
+    settle(&options.out, &[epoch])?;
     if let Some(notice) = options.notice {
         notice(&format!(
             "the rules have changed: what they change is published in epoch {epoch}"
@@ -269,18 +279,22 @@ fn differences(old: &[Note], new: &[Note], before: &Dataflow, now: &Dataflow) ->
         (Some(before), Some(now)) => before.annotate != now.annotate,
         _ => false,
     };
-    let (old, new): (BTreeSet<&Note>, BTreeSet<&Note>) =
-        (old.iter().collect(), new.iter().collect());
-    let is_guess = |note: &Note| matches!(note, Note::Guess(..));
-    let gone = old
-        .iter()
-        .filter(|note| !new.contains(*note) || rewritten && is_guess(note))
-        .map(|note| (*note).clone().withdrawn());
-    let come = new
-        .iter()
-        .filter(|note| !old.contains(*note) || rewritten && is_guess(note))
-        .map(|note| (*note).clone());
-    gone.chain(come).collect()
+    // Under a horizon, several sequences of one name may say the same.
+    let mut counts: BTreeMap<&Note, (usize, usize)> = BTreeMap::new();
+    for note in old {
+        counts.entry(note).or_default().0 += 1;
+    }
+    for note in new {
+        counts.entry(note).or_default().1 += 1;
+    }
+    let mut notes = Vec::new();
+    for (note, (before, now)) in counts {
+        let all = rewritten && matches!(note, Note::Guess(..));
+        let stay = if all { 0 } else { before.min(now) };
+        notes.extend((stay..before).map(|_| note.clone().withdrawn()));
+        notes.extend((stay..now).map(|_| note.clone()));
+    }
+    notes
 }
 
 /// The events that are withdrawn.
@@ -292,12 +306,42 @@ fn retracted(notes: &[Note], tally: &super::tally::Tally) -> u64 {
     tally.retractions + guesses.sum::<u64>()
 }
 
-/// Puts the file `new` in the place of `old`.
-fn replace(new: &Path, old: &Path) -> Result<()> {
-    std::fs::File::open(new)
-        .and_then(|file| file.sync_data())
-        .and_then(|()| std::fs::rename(new, old))
+/// Puts what was staged in `folder` for one of the epochs `amended` in the place of `clean.jsonl`, and
+/// removes what was staged for an epoch that the journal does not know of: rules that a crash has
+/// kept from coming into force.
+pub(super) fn settle(folder: &Path, amended: &[Epoch]) -> Result<()> {
+    let failed = |error| {
+        let name = folder.join(Sink::Clean.file_name());
+        Error::unavailable(format!("could not write \"{}\"", name.display())).with_source(error)
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut settled = false;
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let Some(epoch) = name.to_str().and_then(|name| name.strip_prefix(STAGED)) else {
+            continue;
+        };
+        let is_in_force = amended.iter().any(|known| known.to_string() == epoch);
+        if is_in_force {
+            std::fs::rename(entry.path(), folder.join(Sink::Clean.file_name()))
+        } else {
+            std::fs::remove_file(entry.path())
+        }
+        .map_err(failed)?;
+        settled = true;
+    }
+    // Names last as the folder does that holds them.
+    if settled { sync(folder) } else { Ok(()) }
+}
+
+fn sync(path: &Path) -> Result<()> {
+    std::fs::File::open(path)
+        .and_then(|file| file.sync_all())
         .map_err(|error| {
-            Error::unavailable(format!("could not write \"{}\"", old.display())).with_source(error)
+            Error::unavailable(format!("could not sync \"{}\"", path.display())).with_source(error)
         })
 }

@@ -166,6 +166,8 @@ pub struct Committer {
     ends: [u64; 4],
     /// When the last mark was made, and how much was written then.
     marked: (Duration, u64),
+    /// The last epoch, where it has no mark yet.
+    unmarked: Option<Epoch>,
 }
 
 impl Committer {
@@ -176,6 +178,7 @@ impl Committer {
             office,
             ends,
             marked: (clock::since_start(), 0),
+            unmarked: None,
         }
     }
 
@@ -192,6 +195,10 @@ impl Committer {
             return Err(Error::internal(format!(
                 "epoch {epoch} lacks the word of some workers"
             )));
+        }
+        // A run that goes on after this end begins with the epoch before it.
+        if let Some(before) = self.unmarked.filter(|_| last) {
+            self.mark(before, true);
         }
         for section in sizes.iter() {
             if section.section == Section::Tail {
@@ -242,8 +249,10 @@ impl Committer {
         let written: u64 = self.ends.iter().sum();
         let since = clock::since_start().saturating_sub(self.marked.0);
         if !now && since < MARK_AGE && written - self.marked.1 < MARK_BYTES {
+            self.unmarked = Some(epoch);
             return;
         }
+        self.unmarked = None;
         self.marked = (clock::since_start(), written);
         let office = &self.office;
         let mark = Mark {

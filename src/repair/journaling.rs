@@ -35,6 +35,8 @@ pub struct Journaling {
     /// The epoch in which the input ended, where it held no records.
     bare_end: Arc<AtomicU64>,
     marker: Mutex<Option<Marker>>,
+    /// Why no more marks can be laid, where that is so.
+    unmarked: Arc<Mutex<Option<Error>>>,
     /// How far behind the watermark history is kept that recovery does not need.
     retain_us: Option<i64>,
     /// The bases that were laid, with their watermarks.
@@ -114,12 +116,19 @@ impl Journaling {
         recovering: Option<Recovering>,
     ) -> Self {
         let (marks, received) = channel();
-        let for_thread = Arc::clone(&journal);
-        let thread = std::thread::spawn(move || lay_marks(&for_thread, &outputs, &received));
+        let unmarked: Arc<Mutex<Option<Error>>> = Arc::default();
+        let for_thread = (Arc::clone(&journal), Arc::clone(&unmarked));
+        let thread = std::thread::spawn(move || {
+            let (journal, unmarked) = for_thread;
+            if let Err(error) = lay_marks(&journal, &outputs, &received) {
+                *unmarked.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+        });
         Journaling {
             journal,
             bare_end: Arc::new(AtomicU64::new(NONE)),
             marker: Mutex::new(Some(Marker { marks, thread })),
+            unmarked,
             retain_us: None,
             laid: Mutex::default(),
             bases: Mutex::default(),
@@ -196,9 +205,13 @@ impl Journaling {
         epoch < synced || epoch == synced && self.bare_end.load(Ordering::Acquire) == epoch
     }
 
-    /// What went wrong with the journal, if something did.
+    /// What went wrong with the journal or its marks, if something did; the latter is said once.
     pub fn failure(&self) -> Option<Error> {
-        self.journal.failure()
+        let unmarked = || {
+            let mut unmarked = self.unmarked.lock();
+            unmarked.as_mut().ok().and_then(|error| error.take())
+        };
+        self.journal.failure().or_else(unmarked)
     }
 
     /// Lays down how far the outputs are, soon.
@@ -301,6 +314,9 @@ impl Journaling {
                 .join()
                 .map_err(|_| Error::internal("the thread that lays down marks has failed"))?;
         }
+        if let Some(error) = self.failure() {
+            return Err(error);
+        }
         self.journal.flush()?;
         if let Some(columns) = &self.columns {
             columns.caching.finish(self.journal.segment());
@@ -310,7 +326,11 @@ impl Journaling {
 }
 
 /// Syncs the outputs, and then says in the journal how long they are.
-fn lay_marks(journal: &Journal, outputs: &[Output], marks: &Receiver<Laid>) {
+///
+/// # Errors
+/// Where an output cannot be synced: no later mark may stand for what is lost, even if a later sync
+/// succeeds.
+fn lay_marks(journal: &Journal, outputs: &[Output], marks: &Receiver<Laid>) -> Result<()> {
     let mut next = None;
     while let Some(laid) = next.take().or_else(|| marks.recv().ok()) {
         let mut mark = match laid {
@@ -332,10 +352,7 @@ fn lay_marks(journal: &Journal, outputs: &[Output], marks: &Receiver<Laid>) {
                 }
             }
         }
-        // Without this mark a restart goes back to the one before.
-        if outputs.iter().any(|output| output.sync().is_err()) {
-            continue;
-        }
+        outputs.iter().try_for_each(Output::sync)?;
         let Ok(totals) = postcard::to_stdvec(&mark) else {
             continue;
         };
@@ -345,6 +362,7 @@ fn lay_marks(journal: &Journal, outputs: &[Output], marks: &Receiver<Laid>) {
             totals,
         }));
     }
+    Ok(())
 }
 
 /// Keeps the epochs of a run, after it has given those of earlier ones.

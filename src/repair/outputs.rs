@@ -49,7 +49,7 @@ pub fn open_outputs(
     let mut outputs: [Vec<Output>; 4] = Default::default();
     for sink in Sink::ALL {
         let path = out.join(sink.file_name());
-        let to_file = kind(sink) == Some(SinkKind::Jsonl) || sink == Sink::Dead;
+        let to_file = sinks.in_files()[sink as usize];
         let outputs = &mut outputs[sink as usize];
         if to_file {
             let output = Output::file(&path, fresh.then_some(lengths[sink as usize]))?;

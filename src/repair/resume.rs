@@ -109,7 +109,8 @@ impl Resumption {
             self.keep_rules(dataflow, 0)?;
             return Ok(Begun::default());
         }
-        let begun = self.begun(dataflow.sinks.are_there(), &options.out)?;
+        amendment::settle(&options.out, &self.amended(0))?;
+        let begun = self.begun(dataflow, &options.out)?;
         if begun.mark.is_none() && !self.recovered.checkpoints.is_empty() {
             notice(format!(
                 "the outputs in {} are not those that the journal speaks of: they are written anew",
@@ -231,14 +232,20 @@ impl Resumption {
     }
 
     /// The last mark that the outputs in `folder` fit, and the base to begin with.
-    fn begun(&self, sinks: [bool; 4], folder: &Path) -> Result<Begun> {
+    fn begun(&self, dataflow: &Dataflow, folder: &Path) -> Result<Begun> {
+        let in_files = dataflow.sinks.in_files();
+        // What a pipe or a terminal was given cannot be seen any more.
         let lengths = Sink::ALL.map(|sink| {
-            let path = folder.join(sink.file_name());
-            path.metadata().map_or(0, |metadata| metadata.len())
+            let metadata = folder.join(sink.file_name()).metadata();
+            let is_stream = metadata.as_ref().is_ok_and(|metadata| !metadata.is_file());
+            match in_files[sink as usize] && !is_stream {
+                true => metadata.map_or(0, |metadata| metadata.len()),
+                false => u64::MAX,
+            }
         });
         let fits = |mark: &Mark| {
             mark.epoch < self.recovered.next_epoch
-                && (0..4).all(|sink| !sinks[sink] || mark.lengths[sink] <= lengths[sink])
+                && (0..4).all(|sink| mark.lengths[sink] <= lengths[sink])
         };
         let base = self.base();
         let checkpoints = self.recovered.checkpoints.iter().rev();

@@ -275,21 +275,23 @@ impl Job {
         let job = Arc::new(self);
         let for_workers = Arc::clone(&job);
         let guards = timely::execute(config, move |worker| {
-            for_workers.work(worker, names.clone())
+            let hint = "this is a bug in amend; please report it with the input";
+            let halt = &for_workers.halt;
+            halt.on_panic(hint, || for_workers.work(worker, names.clone()))
         })
         .map_err(|error| Error::unavailable(format!("could not start the workers: {error}")))?;
-        let mut done = Vec::new();
-        for result in guards.join() {
-            done.push(result.map_err(|panic| {
-                Error::internal(format!("a worker failed: {panic}"))
-                    .with_hint("this is a bug in amend; please report it with the input")
-            })?);
-        }
+        let results = guards.join();
         if let Some((bar, _)) = &job.progress {
             bar.finish_and_clear();
         }
         if let Some(error) = halt.take_error() {
             return Err(error);
+        }
+        let mut done = Vec::new();
+        for result in results {
+            done.push(
+                result.map_err(|cause| Error::internal(format!("a worker failed: {cause}")))?,
+            );
         }
         let mut done = done.into_iter();
         let mut first = done.next().unwrap_or_default();
@@ -402,10 +404,8 @@ impl Job {
         let ended = feeder.run(worker);
         drop(feeder);
         self.leave_if_failed();
-        while worker.has_dataflows() {
-            worker.step_or_park(None);
-            self.leave_if_failed();
-        }
+        self.halt.drain(worker);
+        self.leave_if_failed();
         Done {
             totals: office.totals.take(),
             epochs: office.epochs.get(),

@@ -289,6 +289,13 @@ impl Sinks {
         [true, self.changes.is_some(), true, self.gaps.is_some()]
     }
 
+    /// Which of them are written into the output folder, by number; dead letters always.
+    pub fn in_files(&self) -> [bool; 4] {
+        let is_file = |sink: Option<SinkSpec>| sink.is_some_and(|s| s.kind == SinkKind::Jsonl);
+        let clean = is_file(Some(self.clean));
+        [clean, is_file(self.changes), true, is_file(self.gaps)]
+    }
+
     /// Whether one of them writes to standard output.
     pub fn uses_stdout(&self) -> bool {
         let sinks = [Some(self.clean), self.changes, Some(self.dead), self.gaps];

@@ -1,7 +1,6 @@
 //! Runs pipelines: builds the same one on every worker, and feeds it epoch by epoch.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -181,25 +180,10 @@ struct Job {
 
 impl Job {
     /// The life of one worker; returns how many epochs there were.
-    ///
-    /// A panic, in a function of the user or in ours, stops the other workers too: they would wait
-    /// for this one for ever.
     fn work(&self, worker: &mut Worker, build: &impl Fn(&Pipeline<'_>)) -> u64 {
-        let life = AssertUnwindSafe(|| self.build_and_feed(worker, build));
-        match panic::catch_unwind(life) {
-            Ok(epochs) => epochs,
-            Err(cause) => {
-                let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
-                let text = text.unwrap_or_else(|| "a panic without a message".to_owned());
-                self.halt.fail(
-                    Error::internal(format!("a worker panicked: {text}")).with_hint(
-                        "a function of the pipeline panicked, or this is a bug in amend",
-                    ),
-                );
-                panic::resume_unwind(cause)
-            }
-        }
+        let hint = "a function of the pipeline panicked, or this is a bug in amend";
+        self.halt
+            .on_panic(hint, || self.build_and_feed(worker, build))
     }
 
     fn build_and_feed(&self, worker: &mut Worker, build: &impl Fn(&Pipeline<'_>)) -> u64 {
@@ -233,15 +217,7 @@ impl Job {
             }
         }
         drop(feeds);
-        while worker.has_dataflows() {
-            worker.step_or_park(Some(IDLE));
-            if self.halt.has_failed() {
-                // Nobody waits for what is under way.
-                for dataflow in worker.installed_dataflows() {
-                    worker.drop_dataflow(dataflow);
-                }
-            }
-        }
+        self.halt.drain(worker);
         epochs
     }
 

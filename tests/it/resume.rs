@@ -3,6 +3,7 @@
 //!
 //! What stands in the end is compared with one run over all input without a journal.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -364,6 +365,123 @@ fn changed_rules_are_taken_up_in_one_epoch() {
         site.run(Plan::to_the_end(13));
         site.expect_outputs(&done, &format!("{what}, and nothing new"));
     }
+}
+
+/// The files of a folder.
+fn files(folder: &Path) -> Vec<(OsString, Vec<u8>)> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let files = entries.map(|entry| entry.unwrap());
+    let files = files.filter(|entry| entry.file_type().unwrap().is_file());
+    let read = |entry: std::fs::DirEntry| (entry.file_name(), std::fs::read(entry.path()).unwrap());
+    files.map(read).collect()
+}
+
+/// Makes `files` all that a folder holds.
+fn put_back(folder: &Path, files: &[(OsString, Vec<u8>)]) {
+    std::fs::remove_dir_all(folder).unwrap();
+    std::fs::create_dir(folder).unwrap();
+    for (name, content) in files {
+        std::fs::write(folder.join(name), content).unwrap();
+    }
+}
+
+#[test]
+fn a_crash_while_rules_change_leaves_the_old_or_the_new() {
+    let new = Config {
+        fill: Fill::LowerNeighbour,
+        ..streams()
+    };
+    let site = site_after_a_run(&streams(), content(16, 300));
+    let [journal, out] = ["journal", "out"].map(|name| site.path(name));
+    let (old_journal, old_out, old_outputs) = (files(&journal), files(&out), site.outputs());
+    let staged = format!(".clean.jsonl.epoch-{}", site.inspect().next_epoch);
+    site.set_rules(&new, &[FILE], "");
+    site.run(Plan::to_the_end(7));
+    let (new_journal, new_outputs) = (files(&journal), site.outputs());
+    assert!(!site.path("out").join(&staged).exists());
+    // The changelogs have the amendments, and what is final was staged but is not in its place.
+    let content_of = |outputs: &[(&str, Vec<u8>)], name: &str| {
+        let found = outputs.iter().find(|(its, _)| *its == name);
+        found.unwrap().1.clone()
+    };
+    let mut half = old_out.clone();
+    for (name, content) in &mut half {
+        if name != "clean.jsonl" && name != "report.json" {
+            *content = content_of(&new_outputs, name.to_str().unwrap());
+        }
+    }
+    half.push((
+        staged.clone().into(),
+        content_of(&new_outputs, "clean.jsonl"),
+    ));
+
+    for (in_journal, rules, expected, when) in [
+        (
+            &old_journal,
+            streams(),
+            &old_outputs,
+            "back to the old rules",
+        ),
+        (
+            &old_journal,
+            new.clone(),
+            &new_outputs,
+            "the new rules once more",
+        ),
+        (
+            &new_journal,
+            new,
+            &new_outputs,
+            "the new rules were in force",
+        ),
+    ] {
+        put_back(&journal, in_journal);
+        put_back(&out, &half);
+        site.set_rules(&rules, &[FILE], "");
+        site.run(Plan::to_the_end(7));
+        site.expect_outputs(expected, when);
+        assert!(!site.path("out").join(&staged).exists(), "{when}");
+    }
+}
+
+#[test]
+fn standard_output_goes_on_where_it_was() {
+    let content = content(17, 200);
+    let half = cuts(&mut Random::new(17), &content, 1)[0];
+    let site = site(&streams(), &content[..half]);
+    let run = |is_final| {
+        let plan = Plan {
+            is_final,
+            ..Plan::to_the_end(7)
+        };
+        let mut command = site.journaled(plan);
+        command.args(["--set", "sink.clean.kind=stdout", "--quiet"]);
+        let ended = process::run(&mut command);
+        ended.expect_code(0);
+        ended.stdout
+    };
+    let first = run(false);
+    site.append(FILE, &content[half..]);
+    let second = run(true);
+    // All but what the first run printed because its input ended, which nobody can take back.
+    let all = site.reference().clean.into_bytes();
+    assert!(!second.is_empty() && all.ends_with(&second));
+    let before = &all[..all.len() - second.len()];
+    assert!(!before.is_empty() && first.starts_with(before));
+    assert!(run(true).len() < second.len());
+    // What was printed cannot be amended.
+    let mut changed = site.journaled(Plan::to_the_end(7));
+    changed.args([
+        "--set",
+        "sink.clean.kind=stdout",
+        "--set",
+        "gaps.max_width=1",
+    ]);
+    process::run(&mut changed).expect_code(2).expect_said(&[
+        "rules",
+        "standard output",
+        "new journal",
+    ]);
 }
 
 #[test]
