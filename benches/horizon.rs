@@ -2,75 +2,43 @@
 //!
 //! Answers: how much memory lives and how long the journal is, early and late in a stream with all
 //! that a horizon is there for: producers that start over, ids and clocks that are far off, streams
-//! that come and go. The stream is made as it is read, through a pipe, and an allocator of the
-//! bench's own counts what lives. At full size it fails where either has grown by more than a tenth.
+//! that come and go. The stream is made as it is read, through a pipe, and the allocator counts
+//! what lives. At full size it fails where either has grown by more than a tenth.
 //! `cargo bench --bench horizon -- 5000000` scales it down; without `--bench` (as under
 //! `cargo test --benches`) it runs on a small input, to show that it works.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use amend::journal::Folder;
 use amend::repair::{Dataflow, JournalOptions, RunOptions, run};
 use amend::testing::workload::Workload;
+use peak_alloc::PeakAlloc;
 
 /// From this many events on the bench judges what it measures.
 const FULL: u64 = 50_000_000;
-/// Samples of a run; at full size one for each million events.
-const SAMPLES: u64 = 50;
+/// Lines of the table; at full size one for each million events.
+const LINES: u64 = 50;
+/// Samples for each of them: what lives goes up and down with every epoch and every base.
+const SAMPLES: u64 = 40;
 const WORKERS: usize = 2;
+/// A record stamped in the year 9999 holds what comes before it in its stream for `max_ahead` and the
+/// horizon: with a day of it, how many streams are held would be chance more than anything else.
 const DATAFLOW: &str = "[source]\npath = \"in.pipe\"\nkind = \"jsonl\"\n\
     [event]\nstream = \"stream\"\n\
     [dedup]\nhorizon = \"1h\"\n\
+    [watermark]\nmax_ahead = \"1h\"\n\
     [gaps]\non_reset = \"new-sequence\"\n\
     [journal]\nretain = \"2h\"\nsegment = \"16MiB\"\n";
 
-/// Bytes that were allocated and not freed.
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
+/// Counts what lives.
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-#[expect(
-    unsafe_code,
-    reason = "an allocator's functions are unsafe; all go to the system's"
-)]
-// SAFETY: every call is handed on as it came, so what holds of the system's allocator holds of this.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LIVE.fetch_add(size, Ordering::Relaxed);
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.realloc(old, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(old, layout) }
-    }
-}
+static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 fn main() {
     let measured = std::env::args().any(|argument| argument == "--bench");
@@ -88,10 +56,10 @@ fn main() {
 
     let journal = folder.join("journal");
     let sampler = Sampler {
-        every: (events / SAMPLES).max(1),
+        every: (events / (LINES * SAMPLES)).max(1),
         journal: journal.clone(),
         lines: 0,
-        samples: Vec::with_capacity(SAMPLES as usize + 1),
+        samples: Vec::with_capacity((LINES * SAMPLES) as usize + 1),
         pipe: None,
     };
     // A run that fails ends the process, though the other end of the pipe still waits.
@@ -161,7 +129,7 @@ impl Write for Sampler {
             if self.lines.is_multiple_of(self.every) {
                 self.samples.push(Sample {
                     events: self.lines,
-                    live_bytes: LIVE.load(Ordering::Relaxed),
+                    live_bytes: ALLOCATOR.current_usage(),
                     journal_bytes: folder_bytes(&self.journal),
                 });
             }
@@ -190,23 +158,12 @@ fn tell(samples: &[Sample], events: u64, rate: f64) {
         "{events} events, seed 1, {WORKERS} workers, {:.2} M events/s",
         rate / 1e6
     );
-    println!("\n| M events | live MiB | journal MiB |\n|---|---|---|");
-    for sample in samples {
-        println!(
-            "| {:.3} | {:.1} | {:.1} |",
-            sample.events as f64 / 1e6,
-            mib(sample.live_bytes as f64),
-            mib(sample.journal_bytes as f64)
-        );
-    }
-    // The second fifth, and the last: ten million events each at full size.
     let median = |after: u64, through: u64, figure: &dyn Fn(&Sample) -> f64| {
         let within = |sample: &&Sample| sample.events > after && sample.events <= through;
         let mut figures: Vec<f64> = samples.iter().filter(within).map(figure).collect();
         figures.sort_by(f64::total_cmp);
-        figures[figures.len() / 2]
+        figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
     };
-    println!("\n| | second fifth | last fifth | ratio |\n|---|---|---|---|");
     type Figure<'a> = (&'a str, &'a dyn Fn(&Sample) -> f64);
     let figures: [Figure<'_>; 2] = [
         ("live MiB, median", &|sample| mib(sample.live_bytes as f64)),
@@ -214,6 +171,14 @@ fn tell(samples: &[Sample], events: u64, rate: f64) {
             mib(sample.journal_bytes as f64)
         }),
     ];
+    println!("\n| up to M events | live MiB | journal MiB |\n|---|---|---|");
+    for line in 0..LINES {
+        let (from, to) = (events / LINES * line, events / LINES * (line + 1));
+        let [live, journal] = figures.map(|(_, figure)| median(from, to, figure));
+        println!("| {:.3} | {live:.1} | {journal:.1} |", to as f64 / 1e6);
+    }
+    // The second fifth, and the last: ten million events each at full size.
+    println!("\n| | second fifth | last fifth | ratio |\n|---|---|---|---|");
     let mut grown = Vec::new();
     for (name, figure) in figures {
         let early = median(events / 5, events / 5 * 2, figure);
