@@ -13,7 +13,7 @@ use super::entry::{COPY, Checked, Checkpoint, HEADER, Header, Kind, MARK, Place,
 use super::inspect::Extent;
 use super::segment::{self, FORMAT, SegmentHeader, cache_number, segment_name, segment_number};
 use super::standing::{Held, Standing};
-use super::storage::{Storage, failed, read_all};
+use super::storage::{Storage, failed, read_over};
 use crate::{Epoch, Error, Result};
 
 /// The unit in which a disk writes or does not.
@@ -157,12 +157,13 @@ pub(super) fn scan(storage: &dyn Storage) -> Result<Scan> {
     }
     let mut scan = Scan::default();
     let last = segments.last_key_value().map(|(&number, _)| number);
+    let mut bytes = Vec::new();
     for (&number, &length) in &segments {
         if scan.damage.is_some() {
             scan.behind.push((segment_name(number), length));
             continue;
         }
-        let bytes = read_all(storage, &segment_name(number), length)?;
+        read_over(storage, &segment_name(number), length, &mut bytes)?;
         let segment = Segment {
             number,
             last: last == Some(number),

@@ -99,11 +99,22 @@ pub(super) fn failed(storage: &dyn Storage, what: &str, err: io::Error) -> Error
 
 /// All bytes of a file, of which `length` are there.
 pub(super) fn read_all(storage: &dyn Storage, name: &str, length: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    read_over(storage, name, length, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// As [`read_all`], in the place of what `bytes` held: memory that is there already costs nothing.
+pub(super) fn read_over(
+    storage: &dyn Storage,
+    name: &str,
+    length: u64,
+    bytes: &mut Vec<u8>,
+) -> Result<()> {
     let length = usize::try_from(length)
         .map_err(|_| Error::usage(format!("{name:?} is too long for this machine")))?;
-    let mut bytes = vec![0; length];
+    bytes.resize(length, 0);
     storage
-        .read_at(name, 0, &mut bytes)
-        .map_err(|err| failed(storage, &format!("read {name:?}"), err))?;
-    Ok(bytes)
+        .read_at(name, 0, bytes)
+        .map_err(|err| failed(storage, &format!("read {name:?}"), err))
 }
