@@ -1,11 +1,12 @@
 //! The command line: `amend run`, `amend replay`, `amend check`, `amend test` and `amend journal`, a file
-//! each.
+//! each; flags that several commands share have files of their own.
 //!
 //! A command turns its flags into the library's plain types, calls it, and prints what comes
 //! back. Errors go to standard error with their hint; the exit code is that of their kind.
 
 mod check;
 mod dataflow_file;
+mod engine_flags;
 mod journal;
 mod replay;
 mod run;

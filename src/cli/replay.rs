@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::dataflow_file::DataflowFile;
+use super::engine_flags::EngineFlags;
 use super::run::{judge, print_beside_sinks, print_report};
 use crate::journal::Folder;
 use crate::repair::compare::compare;
@@ -27,17 +28,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Worker threads [default: the cores]
-    #[arg(short, long, value_name = "N", value_parser = super::parse_workers)]
-    workers: Option<usize>,
-
-    /// Close an epoch after this many records
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    epoch_events: Option<u64>,
-
-    /// Close an epoch after this many milliseconds; 0 turns the clock off
-    #[arg(long, value_name = "N")]
-    epoch_ms: Option<u64>,
+    #[command(flatten)]
+    engine: EngineFlags,
 
     /// Begin at this epoch, or leave out what happened before this time
     #[arg(long, value_name = "EPOCH|TIME", value_parser = parse_bound)]
@@ -72,7 +64,7 @@ pub(super) fn replay(args: &Args) -> Result<ExitCode> {
             .out
             .clone()
             .unwrap_or_else(|| Path::new("out").join(format!("{}-replay", dataflow.name))),
-        workers: args.workers.unwrap_or_else(super::default_workers),
+        workers: args.engine.workers(),
         from: args.from,
         to: args.to,
         speed: args.speed.0,
@@ -97,8 +89,8 @@ pub(super) fn replay(args: &Args) -> Result<ExitCode> {
 fn history(args: &Args) -> Result<(Dataflow, History)> {
     let Some(journal) = &args.journal else {
         let history = History::Inputs {
-            epoch_events: args.epoch_events,
-            epoch_ms: args.epoch_ms,
+            epoch_events: args.engine.epoch_events,
+            epoch_ms: args.engine.epoch_ms,
         };
         return Ok((args.file.read()?, history));
     };
@@ -108,7 +100,7 @@ fn history(args: &Args) -> Result<(Dataflow, History)> {
                 .with_hint("give one of them: a journal has the records that were read"),
         );
     }
-    if args.epoch_events.is_some() || args.epoch_ms.is_some() {
+    if args.engine.cuts_epochs() {
         return Err(
             Error::usage("--epoch-events and --epoch-ms do not apply to a journal").with_hint(
                 "a journal is replayed in its own epochs; to cut others, replay the files (--input)",

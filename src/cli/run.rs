@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::dataflow_file::DataflowFile;
+use super::engine_flags::EngineFlags;
 use crate::journal::Folder;
 use crate::repair::spec::Keep;
 use crate::repair::{self, Cluster, Dataflow, JournalOptions, Report, RunOptions};
@@ -26,17 +27,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Worker threads of this process [default: the cores]
-    #[arg(short, long, value_name = "N", value_parser = super::parse_workers)]
-    workers: Option<usize>,
-
-    /// Close an epoch after this many records
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    epoch_events: Option<u64>,
-
-    /// Close an epoch after this many milliseconds; 0 turns the clock off
-    #[arg(long, value_name = "N")]
-    epoch_ms: Option<u64>,
+    #[command(flatten)]
+    engine: EngineFlags,
 
     /// Keep a journal in this folder, and go on from the one that is there
     #[arg(long, value_name = "DIR")]
@@ -75,12 +67,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
             .out
             .clone()
             .unwrap_or_else(|| Path::new("out").join(&dataflow.name)),
-        workers: args.workers.unwrap_or_else(super::default_workers),
+        workers: args.engine.workers(),
         // Process 0 speaks for all.
         progress: !args.quiet && cluster.as_ref().is_none_or(|cluster| cluster.process == 0),
         cluster,
-        epoch_events: args.epoch_events,
-        epoch_ms: args.epoch_ms,
+        epoch_events: args.engine.epoch_events,
+        epoch_ms: args.engine.epoch_ms,
         journal: args
             .journal
             .as_deref()

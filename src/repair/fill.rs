@@ -62,6 +62,17 @@ pub enum Note {
 }
 
 impl Note {
+    /// A letter about a stream that misses too many ids.
+    fn too_sparse(stream: &str, diff: i8) -> Self {
+        Note::Letter {
+            reason: Reason::SequenceTooSparse,
+            stream: stream.to_owned(),
+            from: 0,
+            to: 0,
+            diff,
+        }
+    }
+
     /// The stream that the note is about, if it is about one.
     pub fn stream(&self) -> Option<&str> {
         match self {
@@ -445,13 +456,8 @@ impl Filler {
         let name = self.names.0.name(number);
         self.note_gaps(&name, &gone, &come, notes, tally);
         if sparse_before != sparse_after {
-            notes.push(Note::Letter {
-                reason: Reason::SequenceTooSparse,
-                stream: name.to_string(),
-                from: 0,
-                to: 0,
-                diff: if sparse_after { 1 } else { -1 },
-            });
+            let diff = if sparse_after { 1 } else { -1 };
+            notes.push(Note::too_sparse(&name, diff));
         }
         if shown_before {
             tally.filled += missing_only_in(&gone, &come, max_width);
@@ -515,13 +521,7 @@ impl Filler {
                 if let Some(stream) = self.streams.remove(&sequence) {
                     if stream.sparse {
                         // It has no gaps any more.
-                        notes.push(Note::Letter {
-                            reason: Reason::SequenceTooSparse,
-                            stream: self.names.0.name(sequence).to_string(),
-                            from: 0,
-                            to: 0,
-                            diff: -1,
-                        });
+                        notes.push(Note::too_sparse(&self.names.0.name(sequence), -1));
                     }
                     self.names.0.release(sequence);
                     if self.streams.len() < self.streams.capacity() / 4 {
@@ -583,13 +583,7 @@ impl Filler {
         }
         for (&number, stream) in &self.streams {
             if stream.sparse {
-                notes.push(Note::Letter {
-                    reason: Reason::SequenceTooSparse,
-                    stream: self.names.0.name(number).to_string(),
-                    from: 0,
-                    to: 0,
-                    diff: 1,
-                });
+                notes.push(Note::too_sparse(&self.names.0.name(number), 1));
             }
         }
     }

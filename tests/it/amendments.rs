@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amend::prelude::*;
 
-use crate::workload::Random;
+use crate::workload::{self, Random};
 
 fn at(us: i64) -> EventTime {
     EventTime(us)
@@ -600,20 +600,9 @@ fn as_sums(elements: impl IntoIterator<Item = (Element<(i64, i64)>, isize)>) -> 
     Some(sums)
 }
 
-fn seeds(few: u64) -> std::ops::Range<u64> {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok()?;
-        Some(text.parse::<u64>().unwrap())
-    };
-    match number("AMEND_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..few * number("AMEND_ROUNDS").unwrap_or(1),
-    }
-}
-
 #[test]
 fn oracle_chains_of_groupings_agree() {
-    for seed in seeds(100) {
+    for seed in workload::seeds(100) {
         let chain = random_chain(seed);
         let expected = Some(plain_sums(&chain));
         let names = ["first", "second", "third", "final", "look"];

@@ -3,9 +3,9 @@
 
 use std::path::PathBuf;
 
-use crate::journaled::{self, Plan, Site, seeds};
+use crate::journaled::{self, Plan, Site};
 use crate::model::{Config, Keep, StreamField};
-use crate::workload::{Knobs, Random};
+use crate::workload::{self, Knobs, Random};
 
 const FILE: &str = "a.jsonl";
 const SMALL_SEGMENTS: &str = "\n[journal]\nsegment = \"16KiB\"\n";
@@ -117,7 +117,7 @@ fn expect_caches(site: &Site, when: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn caches_change_nothing_but_speed() {
-    for seed in seeds(1) {
+    for seed in workload::seeds(1) {
         for config in configs() {
             let mut random = Random::new(seed);
             let content = content(&mut random, &config);

@@ -11,12 +11,12 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::journaled::{self, Inspected, Plan, Site, seeds};
+use crate::journaled::{self, Inspected, Plan, Site};
 use crate::model::{Config, Keep, OnReset, StreamField};
 use crate::process;
 use crate::published::Published;
 use crate::victim::{Feeder, Piece, Victim};
-use crate::workload::{Knobs, Random};
+use crate::workload::{self, Knobs, Random};
 
 /// Kills of one case.
 const KILLS: usize = 16;
@@ -136,7 +136,7 @@ impl Tally {
 
 #[test]
 fn runs_that_are_killed_publish_what_one_run_publishes() {
-    for seed in seeds(1) {
+    for seed in workload::seeds(1) {
         let mut tally = Tally::default();
         for round in 0..ROUNDS {
             if !tally.is_enough() {

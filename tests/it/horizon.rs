@@ -25,18 +25,6 @@ const SHRINK_RUNS: usize = 300;
 /// Records in an epoch; the last is all.
 const CUTS: [usize; 4] = [1, 7, 50, 1_000_000];
 
-fn seeds(usual: u64) -> std::ops::Range<u64> {
-    let number = |name: &str| {
-        let value = std::env::var(name).ok()?;
-        let parsed = value.parse::<u64>();
-        Some(parsed.unwrap_or_else(|_| panic!("{name}={value} is not a number")))
-    };
-    match number("AMEND_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..usual * number("AMEND_ROUNDS").unwrap_or(1),
-    }
-}
-
 /// Several streams in one input.
 fn streams() -> Config {
     Config {
@@ -102,7 +90,7 @@ fn oracle(config: &Config, knobs: &Knobs) {
 
 #[track_caller]
 fn oracle_with(usual: u64, config: &Config, knobs: &Knobs) {
-    for seed in seeds(usual) {
+    for seed in workload::seeds(usual) {
         let case = case(config, knobs, seed);
         for (cut, turn) in CUTS.into_iter().zip(seed as usize..) {
             let plan = Plan {
@@ -411,7 +399,7 @@ fn oracle_horizon_streams_that_end() {
 
 #[test]
 fn oracle_horizon_all_at_once() {
-    for seed in seeds(12) {
+    for seed in workload::seeds(12) {
         let (config, knobs) = all_at_once(seed);
         let case = case(&config, &knobs, seed);
         for (cut, turn) in CUTS.into_iter().zip(seed as usize..) {

@@ -268,19 +268,6 @@ pub(crate) fn record_count(content: &[u8]) -> u64 {
     model::records(0, content).len() as u64
 }
 
-/// The seeds of a random test: `AMEND_SEED=n` is that seed alone, `AMEND_ROUNDS=n` n times as many.
-pub(crate) fn seeds(usual: u64) -> std::ops::Range<u64> {
-    let number = |variable: &str| {
-        let value = std::env::var(variable).ok()?;
-        let number = value.parse::<u64>();
-        Some(number.unwrap_or_else(|_| panic!("{variable}={value} is not a number")))
-    };
-    match number("AMEND_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..usual * number("AMEND_ROUNDS").unwrap_or(1),
-    }
-}
-
 /// Whether this process may write where permissions forbid it.
 pub(crate) fn is_above_permissions(folder: &Path) -> bool {
     std::fs::File::create(folder.join("probe")).is_ok()

@@ -16,22 +16,6 @@ const SEEDS: u64 = 10;
 /// How often a failing input is run again to make it smaller.
 const SHRINK_RUNS: usize = 400;
 
-fn number(variable: &str) -> Option<u64> {
-    let value = std::env::var(variable).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{variable}={value} is not a number")),
-    )
-}
-
-fn seeds(usual: u64) -> std::ops::Range<u64> {
-    match number("AMEND_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..usual * number("AMEND_ROUNDS").unwrap_or(1),
-    }
-}
-
 /// Several streams in one input.
 fn streams() -> Config {
     Config {
@@ -48,7 +32,7 @@ fn oracle(config: Config, knobs: Knobs) {
 /// Runs each seed once for each cut, with another number of workers each time.
 #[track_caller]
 fn oracle_with(usual: u64, cuts: &[Option<usize>], config: Config, knobs: Knobs) {
-    for seed in seeds(usual) {
+    for seed in workload::seeds(usual) {
         let contents = workload::files(&mut Random::new(seed), &config, &knobs);
         let names = ["a.jsonl", "b.jsonl", "c.jsonl"].map(String::from);
         let case = Case {

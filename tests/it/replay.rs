@@ -5,12 +5,12 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::journaled::{self, Plan, Site, same_files, seeds};
+use crate::journaled::{self, Plan, Site, same_files};
 use crate::model::{Config, Fill, Keep, StreamField};
 use crate::process;
 use crate::published::Published;
 use crate::victim::Victim;
-use crate::workload::{Knobs, Random};
+use crate::workload::{self, Knobs, Random};
 
 const FILES: [&str; 2] = ["a.jsonl.gz", "b.jsonl"];
 
@@ -93,7 +93,7 @@ fn a_replay_publishes_what_the_run_has_published() {
             ..streams()
         },
     };
-    for seed in seeds(8) {
+    for seed in workload::seeds(8) {
         let mut random = Random::new(seed);
         let site = site(&rules(seed), seed, 300);
         let plan = Plan {
@@ -107,7 +107,7 @@ fn a_replay_publishes_what_the_run_has_published() {
 
 #[test]
 fn a_replay_publishes_what_a_run_that_was_killed_has_published() {
-    for seed in seeds(3) {
+    for seed in workload::seeds(3) {
         let mut random = Random::new(seed);
         let site = site(&streams(), seed, 1500);
         for _ in 0..5 {

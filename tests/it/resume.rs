@@ -7,12 +7,12 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::journaled::{self, Plan, Site, seeds};
+use crate::journaled::{self, Plan, Site};
 use crate::model::{Config, Fill, Keep, StreamField};
 use crate::process::{self, Ended};
 use crate::published::Published;
 use crate::victim::Victim;
-use crate::workload::{Knobs, Random};
+use crate::workload::{self, Knobs, Random};
 
 const FILE: &str = "a.jsonl";
 
@@ -99,7 +99,7 @@ fn refused(site: &Site, code: i32, parts: &[&str]) -> Ended {
 /// and cut into epochs.
 #[test]
 fn more_input_after_an_end_is_as_if_there_had_been_no_end() {
-    for seed in seeds(3) {
+    for seed in workload::seeds(3) {
         for config in [streams(), grace(), keep_last()] {
             let mut random = Random::new(seed);
             let content = content(seed, 400);
@@ -512,7 +512,7 @@ fn a_torn_end_is_cut_and_read_again() {
 
 #[test]
 fn a_flipped_bit_is_found_and_can_be_cut_off() {
-    for seed in seeds(6) {
+    for seed in workload::seeds(6) {
         let content = content(9, 200);
         let site = site_after_a_run(&streams(), &content);
         let newest = site.segments().pop().unwrap();

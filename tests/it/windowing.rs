@@ -4,7 +4,7 @@
 use amend::prelude::*;
 
 use crate::trigger_model::{self as model, Action, Setup, Windows};
-use crate::workload::Random;
+use crate::workload::{self, Random};
 
 /// An element with its key, and how often it is put in.
 type Row = ((i64, i64), isize);
@@ -178,18 +178,6 @@ fn shown(answer: &model::Answer) -> String {
     format!("\n  {}\n  late {:?}", panes.join("\n  "), answer.late)
 }
 
-fn seeds(few: u64) -> Box<dyn Iterator<Item = u64>> {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .map(|text| text.parse::<u64>().unwrap())
-    };
-    match number("AMEND_SEED") {
-        Some(seed) => Box::new(std::iter::once(seed)),
-        None => Box::new(0..few * number("AMEND_ROUNDS").unwrap_or(1)),
-    }
-}
-
 fn random(seed: u64, may_finish: bool) -> (Setup, Vec<Action>) {
     let mut random = Random::new(seed);
     let setup = model::random_setup(&mut random, may_finish);
@@ -223,7 +211,7 @@ fn netted(elements: &[model::Element]) -> Vec<model::Element> {
 
 #[test]
 fn oracle_panes_equal_the_model() {
-    for seed in seeds(600) {
+    for seed in workload::seeds(600) {
         let (setup, actions) = random(seed, seed % 3 == 0);
         compare(&setup, &actions, [1, 2, 4][seed as usize % 3], seed);
     }
@@ -270,7 +258,7 @@ fn batch_totals(setup: &Setup, actions: &[Action]) -> Total {
 
 #[test]
 fn oracle_retracted_panes_add_up_to_the_batch_answer() {
-    for seed in seeds(300) {
+    for seed in workload::seeds(300) {
         let (setup, actions) = in_time(seed);
         let expected: Vec<_> = model::batch(&setup, &all_elements(&actions))
             .into_iter()
@@ -319,7 +307,7 @@ fn second_grouping(setup: &Setup, actions: &[Action], workers: usize) -> Total {
 
 #[test]
 fn oracle_a_second_grouping_equals_the_batch_answer() {
-    for seed in seeds(200) {
+    for seed in workload::seeds(200) {
         let (setup, actions) = in_time(seed);
         let expected = batch_totals(&setup, &actions);
         let mut got = second_grouping(&setup, &actions, [1, 2, 4][seed as usize % 3]);
@@ -360,7 +348,7 @@ fn accumulating_panes_count_double_in_a_second_grouping_and_retracting_ones_do_n
 
 #[test]
 fn oracle_the_order_of_arrival_does_not_matter() {
-    for seed in seeds(150) {
+    for seed in workload::seeds(150) {
         let (setup, actions) = in_time(seed);
         let expected = batch_totals(&setup, &actions);
         let mut random = Random::new(seed);

@@ -598,6 +598,19 @@ fn cut(random: &mut Random, records: Vec<Vec<u8>>, knobs: &Knobs) -> Vec<Vec<u8>
     out
 }
 
+/// The seeds of a random test: `AMEND_SEED=n` is that seed alone, `AMEND_ROUNDS=n` n times as many.
+pub(crate) fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let number = |variable: &str| {
+        let value = std::env::var(variable).ok()?;
+        let number = value.parse::<u64>();
+        Some(number.unwrap_or_else(|_| panic!("{variable}={value} is not a number")))
+    };
+    match number("AMEND_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..usual * number("AMEND_ROUNDS").unwrap_or(1),
+    }
+}
+
 #[test]
 fn workload_is_the_same_for_a_seed_and_has_every_reason() {
     use crate::model::Model;
