@@ -1,6 +1,7 @@
 //! A record's bytes to its fields.
 //!
-//! Decoding has two halves. The first finds where the configured members lie in the record: for
+//! Most records are as those before but for their values, and `template` takes them in one step. For
+//! the others decoding has two halves. The first finds where the configured members lie in the record: for
 //! most records one pass over the bytes does it (`fast`), every other record goes to `serde_json`
 //! (`slow`), which alone decides what is not JSON. The second half (`judge`) reads the values that
 //! were found and names the fault; both ways share it, so they cannot disagree about one.
@@ -8,6 +9,7 @@
 use super::fast::Guess;
 use super::judge::{self, Judgement};
 use super::plan::{Plan, Spans};
+use super::template::Templates;
 use super::timestamp::DateCache;
 use super::{EventSpec, Fault, Reason, fast, slow, write};
 use crate::time::EventTime;
@@ -64,6 +66,7 @@ pub struct Decoder {
     plan: Plan,
     spans: Spans,
     guess: Guess,
+    templates: Templates,
     dates: DateCache,
     buffers: Buffers,
 }
@@ -74,6 +77,7 @@ impl Decoder {
         let plan = Plan::new(&spec);
         Decoder {
             spans: Spans::of(&plan),
+            templates: Templates::new(&spec, &plan),
             spec,
             plan,
             guess: Guess::default(),
@@ -96,8 +100,20 @@ impl Decoder {
         record: &'a [u8],
         fast: bool,
     ) -> Result<Decoded<'a>, Fault> {
+        if fast && let Some(taken) = self.templates.take(record, &self.spec, &mut self.dates) {
+            return Ok(Decoded {
+                id: taken.id,
+                time: taken.time,
+                r#type: taken.r#type,
+                stream: taken.stream,
+                valid: taken.valid,
+                key: &[],
+                has_line_break: false,
+            });
+        }
         let record = std::str::from_utf8(record).map_err(not_utf8)?;
-        let has_line_break = !(fast && self.is_flat(record.as_bytes())) && {
+        let is_flat = fast && self.is_flat(record.as_bytes());
+        let has_line_break = !is_flat && {
             slow::find(record, &self.plan, &mut self.spans)?;
             write::has_line_break(record.as_bytes())
         };
@@ -115,6 +131,10 @@ impl Decoder {
             &mut self.dates,
             &mut self.buffers,
         )?;
+        if is_flat {
+            self.templates
+                .learn(record.as_bytes(), &self.plan, &self.spans);
+        }
         let buffers = &self.buffers;
         Ok(Decoded {
             id,
@@ -130,6 +150,13 @@ impl Decoder {
     /// Whether one pass over the record was enough to find its members.
     pub(super) fn is_flat(&mut self, record: &[u8]) -> bool {
         fast::find(record, &self.plan, &mut self.guess, &mut self.spans)
+    }
+
+    /// Whether a template takes the record.
+    #[cfg(test)]
+    pub(super) fn is_taken(&mut self, record: &[u8]) -> bool {
+        let taken = self.templates.take(record, &self.spec, &mut self.dates);
+        taken.is_some()
     }
 }
 

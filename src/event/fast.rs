@@ -5,10 +5,15 @@
 //! may be ignorant (of exponents, of line breaks, of surrogates, of deep nesting), but what it
 //! accepts must be valid JSON. The caller has checked that the record is UTF-8.
 
+use std::ops::Range;
+
 use memchr::memchr;
 
 use super::plan::{Plan, Spans};
 
+const ONES: u64 = u64::MAX / 255;
+/// The top bit of each byte.
+pub(super) const TOPS: u64 = ONES << 7;
 /// Numbers up to this length cannot leave the range of f64, and need no closer look.
 const NUMBER_BYTES_MAX: usize = 64;
 /// Members beyond this many are not guessed.
@@ -93,6 +98,22 @@ fn find_members(record: &[u8], plan: &Plan, guess: &mut Guess, spans: &mut Spans
     None
 }
 
+/// Where the values of all members lie, of a record that [`find`] has taken.
+pub(super) fn values(record: &[u8]) -> Option<Vec<Range<usize>>> {
+    let mut values = Vec::new();
+    let mut at = skip_spaces(record, expect(record, skip_spaces(record, 0), b'{')?);
+    while record.get(at) != Some(&b'}') {
+        let value = member_value(record, at)?;
+        at = value_end(record, value)?;
+        values.push(value..at);
+        at = skip_spaces(record, at);
+        if record.get(at) == Some(&b',') {
+            at = skip_spaces(record, at + 1);
+        }
+    }
+    Some(values)
+}
+
 /// Whether nothing but spaces follows.
 fn end(record: &[u8], at: usize) -> Option<()> {
     (skip_spaces(record, at) == record.len()).then_some(())
@@ -110,8 +131,9 @@ fn skip_spaces(record: &[u8], mut at: usize) -> usize {
     at
 }
 
+/// The end of the value that begins at `at`; what follows is for the caller to judge.
 #[inline]
-fn value_end(record: &[u8], at: usize) -> Option<usize> {
+pub(super) fn value_end(record: &[u8], at: usize) -> Option<usize> {
     match record.get(at)? {
         b'{' | b'[' => nested_end(record, at),
         _ => scalar_end(record, at),
@@ -272,9 +294,7 @@ fn string_stop(record: &[u8], mut at: usize) -> Option<usize> {
 /// Sets the top bit of each byte that is a quote, a backslash or a control character. A borrow can
 /// set bits above a true one as well; the lowest is always true.
 #[inline]
-fn string_stops(eight: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    const TOPS: u64 = ONES << 7;
+pub(super) fn string_stops(eight: u64) -> u64 {
     let quote = eight ^ (ONES * b'"' as u64);
     let backslash = eight ^ (ONES * b'\\' as u64);
     let zeros_below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & TOPS;

@@ -215,7 +215,7 @@ fn read_time(
 ) -> Result<EventTime, Fault> {
     let value = Value::of(written);
     let time = match value {
-        Value::Text(quoted) => format.parse_text_cached(&walk::unquote(quoted), dates),
+        Value::Text(quoted) => format.parse_bytes(walk::unquote(quoted).as_bytes(), dates),
         Value::Number(written) => integer(written).and_then(|count| format.parse_integer(count)),
         _ => None,
     };

@@ -21,6 +21,7 @@ mod oracle;
 mod plan;
 mod reconstructed;
 mod slow;
+mod template;
 pub mod timestamp;
 mod walk;
 pub mod write;

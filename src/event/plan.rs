@@ -112,6 +112,16 @@ impl Place {
         }
     }
 
+    /// The slot of its top-level member.
+    pub(super) fn slot(&self) -> usize {
+        self.slot
+    }
+
+    /// Whether it is a top-level member, and not a part of one.
+    pub(super) fn is_member(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Where the field's value lies in `record`; the empty range where there is none.
     #[inline]
     pub(super) fn find(&self, record: &str, spans: &Spans) -> Range<usize> {
@@ -167,8 +177,9 @@ impl Spans {
         self.ends[slot] = value.end;
     }
 
+    /// Where the value of a member lies; the empty range where there is none.
     #[inline]
-    fn get(&self, slot: usize) -> Range<usize> {
+    pub(super) fn get(&self, slot: usize) -> Range<usize> {
         self.starts[slot]..self.ends[slot]
     }
 }

@@ -50,7 +50,7 @@ impl TimestampFormat {
     /// assert_eq!(TimestampFormat::Strict.parse_text("1970-01-01T00:00:00Z"), None);
     /// ```
     pub fn parse_text(self, text: &str) -> Option<EventTime> {
-        self.parse_text_cached(text, &mut DateCache::default())
+        self.parse_bytes(text.as_bytes(), &mut DateCache::default())
     }
 
     /// The instant that is `count` of this format's units after 1970; none where that is beyond
@@ -67,13 +67,13 @@ impl TimestampFormat {
     }
 
     /// [`TimestampFormat::parse_text`] with the date of the last call at hand.
-    pub(super) fn parse_text_cached(self, text: &str, dates: &mut DateCache) -> Option<EventTime> {
+    pub(super) fn parse_bytes(self, text: &[u8], dates: &mut DateCache) -> Option<EventTime> {
         let lenient = match self {
             TimestampFormat::Strict => false,
             TimestampFormat::Iso8601 => true,
             _ => return None,
         };
-        let (date, rest) = text.as_bytes().split_first_chunk::<10>()?;
+        let (date, rest) = text.split_first_chunk::<10>()?;
         let (clock, rest) = rest.split_first_chunk::<9>()?;
         let days = dates.days(date)?;
         let seconds = days * SECONDS_PER_DAY + seconds_of_clock(clock, lenient)?;
