@@ -100,7 +100,11 @@ impl Decoder {
         record: &'a [u8],
         fast: bool,
     ) -> Result<Decoded<'a>, Fault> {
-        if fast && let Some(taken) = self.templates.take(record, &self.spec, &mut self.dates) {
+        let text = simdutf8::basic::from_utf8(record);
+        if fast
+            && let Ok(text) = text
+            && let Some(taken) = self.templates.take(text, &self.spec, &mut self.dates)
+        {
             return Ok(Decoded {
                 id: taken.id,
                 time: taken.time,
@@ -111,7 +115,11 @@ impl Decoder {
                 has_line_break: false,
             });
         }
-        let record = std::str::from_utf8(record).map_err(not_utf8)?;
+        // The standard library says where it stops being UTF-8.
+        let record = match text {
+            Ok(text) => text,
+            Err(_) => std::str::from_utf8(record).map_err(not_utf8)?,
+        };
         let is_flat = fast && self.is_flat(record.as_bytes());
         let has_line_break = !is_flat && {
             slow::find(record, &self.plan, &mut self.spans)?;
@@ -154,7 +162,7 @@ impl Decoder {
 
     /// Whether a template takes the record.
     #[cfg(test)]
-    pub(super) fn is_taken(&mut self, record: &[u8]) -> bool {
+    pub(super) fn is_taken(&mut self, record: &str) -> bool {
         let taken = self.templates.take(record, &self.spec, &mut self.dates);
         taken.is_some()
     }

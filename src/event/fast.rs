@@ -11,9 +11,6 @@ use memchr::memchr;
 
 use super::plan::{Plan, Spans};
 
-const ONES: u64 = u64::MAX / 255;
-/// The top bit of each byte.
-pub(super) const TOPS: u64 = ONES << 7;
 /// Numbers up to this length cannot leave the range of f64, and need no closer look.
 const NUMBER_BYTES_MAX: usize = 64;
 /// Members beyond this many are not guessed.
@@ -295,6 +292,8 @@ fn string_stop(record: &[u8], mut at: usize) -> Option<usize> {
 /// set bits above a true one as well; the lowest is always true.
 #[inline]
 pub(super) fn string_stops(eight: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = ONES << 7;
     let quote = eight ^ (ONES * b'"' as u64);
     let backslash = eight ^ (ONES * b'\\' as u64);
     let zeros_below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & TOPS;

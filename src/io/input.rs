@@ -37,6 +37,8 @@ pub struct Input {
 type Reader = Box<dyn Read + Send>;
 
 enum Bytes {
+    /// A file as it is: the only reader that fills memory without clearing it first.
+    Plain(Counted),
     Now(Reader),
     Later {
         chunks: Receiver<io::Result<Vec<u8>>>,
@@ -64,10 +66,16 @@ impl Input {
         let label = path.display().to_string();
         let open = || -> io::Result<Bytes> {
             if path.metadata()?.is_file() {
-                Ok(Bytes::Now(open_file(path, skip, progress)?))
+                open_file(path, skip, progress)
             } else {
                 let path = path.to_owned();
-                Ok(Bytes::waiting_for(move || open_file(&path, 0, progress)))
+                Ok(Bytes::waiting_for(move || {
+                    Ok(match open_file(&path, 0, progress)? {
+                        Bytes::Plain(file) => Box::new(file),
+                        Bytes::Now(reader) => reader,
+                        Bytes::Later { .. } => Box::new(io::empty()),
+                    })
+                }))
             }
         };
         let bytes = open().map_err(|error| {
@@ -109,6 +117,13 @@ impl Input {
     /// `Unavailable` where reading failed, a damaged compressed file included.
     pub fn fill(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<Fill> {
         let fill = match &mut self.bytes {
+            Bytes::Plain(file) => {
+                let fill = read_ahead(&file.inner, buffer, most);
+                if let Ok(Fill::Bytes(count)) = fill {
+                    file.progress.fetch_add(count as u64, Ordering::Relaxed);
+                }
+                fill
+            }
             Bytes::Now(reader) => read_ahead(reader, buffer, most),
             Bytes::Later {
                 chunks,
@@ -166,7 +181,7 @@ impl Bytes {
 }
 
 /// Opens a file, compressed or not, past the first `skip` bytes of its content.
-fn open_file(path: &Path, skip: u64, progress: Arc<AtomicU64>) -> io::Result<Reader> {
+fn open_file(path: &Path, skip: u64, progress: Arc<AtomicU64>) -> io::Result<Bytes> {
     let mut file = File::open(path)?;
     // A compressed file of no bytes holds nothing, not half a header.
     let metadata = file.metadata()?;
@@ -185,10 +200,10 @@ fn open_file(path: &Path, skip: u64, progress: Arc<AtomicU64>) -> io::Result<Rea
     let mut reader: Reader = match compressed.as_deref() {
         Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(counted)),
         Some(_) => Box::new(zstd::stream::read::Decoder::new(counted)?),
-        None => return Ok(Box::new(counted)),
+        None => return Ok(Bytes::Plain(counted)),
     };
     pass(&mut reader, skip)?;
-    Ok(reader)
+    Ok(Bytes::Now(reader))
 }
 
 /// Reads `count` bytes and lets them go.
@@ -202,7 +217,7 @@ fn pass(reader: &mut impl Read, count: u64) -> io::Result<()> {
 }
 
 /// Reads `most` bytes into the end of `buffer`, fewer only at the end.
-fn read_ahead(reader: &mut impl Read, buffer: &mut Vec<u8>, most: usize) -> io::Result<Fill> {
+fn read_ahead(reader: impl Read, buffer: &mut Vec<u8>, most: usize) -> io::Result<Fill> {
     buffer.reserve(most);
     Ok(match reader.take(most as u64).read_to_end(buffer)? {
         0 => Fill::End,

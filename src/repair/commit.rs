@@ -61,6 +61,9 @@ pub struct Office {
     pub desk: RefCell<Desk>,
     /// Lines that wait for their offsets.
     pub pages: RefCell<BTreeMap<(Epoch, Section), Pages>>,
+    /// Pages that were written, whose memory the next ones take: fresh memory for every epoch costs
+    /// more than what is done with it.
+    pub spare_pages: RefCell<Vec<Pages>>,
     /// What is inferred at the end of the input, on the first worker, and how it is written.
     pub finals: RefCell<Vec<Guess>>,
     /// See `finals`.
@@ -129,6 +132,20 @@ impl std::fmt::Debug for Office {
 }
 
 impl Office {
+    /// Empty pages.
+    pub fn pages(&self) -> Pages {
+        self.spare_pages.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes pages back that were written.
+    fn give_back(&self, mut pages: Pages) {
+        let mut spare = self.spare_pages.borrow_mut();
+        if spare.len() < SPARE_PAGES {
+            pages.clear();
+            spare.push(pages);
+        }
+    }
+
     /// Lets lines wait for their offset, and says how long they are.
     pub fn submit(&self, epoch: Epoch, section: Section, pages: Pages, tally: Tally) -> Sizes {
         let sizes = pages.sizes();
@@ -151,6 +168,8 @@ impl Office {
     }
 }
 
+/// Pages that are kept for the next epochs.
+const SPARE_PAGES: usize = 4;
 /// Marks are made when this many bytes were written,
 const MARK_BYTES: u64 = 64 << 20;
 /// or when this much time has passed.
@@ -213,6 +232,9 @@ impl Committer {
                     }
                 }
                 self.ends[number] += section.sizes[number];
+            }
+            if let Some(pages) = pages.filter(|_| matches!(section.section, Section::Part(_))) {
+                office.give_back(pages);
             }
         }
         // Those of the last epoch may be there while earlier ones are still written.

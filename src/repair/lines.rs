@@ -47,6 +47,11 @@ impl Pages {
         &mut self.bytes[sink as usize]
     }
 
+    /// Lets go of the lines, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.iter_mut().for_each(Vec::clear);
+    }
+
     /// The length of each sink's lines.
     pub fn sizes(&self) -> [u64; 4] {
         self.bytes.each_ref().map(|bytes| bytes.len() as u64)

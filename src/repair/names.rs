@@ -143,6 +143,7 @@ pub struct LocalNames {
     epoch: Epoch,
     /// How many names there may be before those that are no longer used are let go.
     most: usize,
+    recent: Recent,
 }
 
 /// Fewer names than this are always kept.
@@ -159,12 +160,25 @@ impl LocalNames {
             fresh: Vec::new(),
             epoch: 0,
             most: FEW_NAMES,
+            recent: Recent::default(),
         }
     }
 
     /// The number of `name`.
     #[inline]
     pub fn number(&mut self, name: &str) -> u32 {
+        let Some(short) = Short::of(name) else {
+            return self.look_up(name);
+        };
+        if let Some(number) = self.recent.get(short) {
+            return number;
+        }
+        let number = self.look_up(name);
+        self.recent.set(short, number);
+        number
+    }
+
+    fn look_up(&mut self, name: &str) -> u32 {
         match self.known.get_mut(name) {
             Some((number, used)) => {
                 *used = self.epoch;
@@ -191,6 +205,8 @@ impl LocalNames {
     /// `under_way` are committed.
     pub fn begin(&mut self, epoch: Epoch, under_way: Epoch) {
         self.epoch = epoch;
+        // So that every name that is used is seen to be.
+        self.recent.clear();
         if self.known.len() <= self.most {
             return;
         }
@@ -207,9 +223,105 @@ impl LocalNames {
     }
 }
 
+/// A name of few bytes, whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Short {
+    /// Its first bytes and its last, which overlap where there are fewer.
+    first: u64,
+    last: u64,
+    length: usize,
+}
+
+impl Short {
+    const BYTES_MAX: usize = 16;
+
+    #[inline]
+    fn of(name: &str) -> Option<Short> {
+        let bytes = name.as_bytes();
+        let (first, last) = if let (Some(first), Some(last)) =
+            (bytes.first_chunk::<8>(), bytes.last_chunk::<8>())
+        {
+            (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
+        } else if let (Some(first), Some(last)) =
+            (bytes.first_chunk::<4>(), bytes.last_chunk::<4>())
+        {
+            let number = |four: &[u8; 4]| u64::from(u32::from_le_bytes(*four));
+            (number(first), number(last))
+        } else {
+            let fold = |number, byte: &u8| number << 8 | u64::from(*byte);
+            (bytes.iter().fold(0, fold), 0)
+        };
+        let length = bytes.len();
+        (length <= Self::BYTES_MAX).then_some(Short {
+            first,
+            last,
+            length,
+        })
+    }
+
+    #[inline]
+    fn slot(self) -> usize {
+        let hash = self.first.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ self.last.wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
+        (hash >> (u64::BITS - RECENT_BITS)) as usize
+    }
+}
+
+const RECENT_BITS: u32 = 10;
+
+/// Short names that were looked up lately, one for each value of a hash. Who makes names that share
+/// one only makes look-ups as slow as they are without it.
+#[derive(Debug)]
+struct Recent(Vec<Option<(Short, u32)>>);
+
+impl Default for Recent {
+    fn default() -> Self {
+        Recent(vec![None; 1 << RECENT_BITS])
+    }
+}
+
+impl Recent {
+    #[inline]
+    fn get(&self, short: Short) -> Option<u32> {
+        let (known, number) = self.0[short.slot()]?;
+        (known == short).then_some(number)
+    }
+
+    fn set(&mut self, short: Short, number: u32) {
+        self.0[short.slot()] = Some((short, number));
+    }
+
+    fn clear(&mut self) {
+        self.0.fill(None);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equal_names_have_equal_numbers_and_others_do_not() {
+        let mut names = LocalNames::new(Names::default());
+        let letters = ["a", "b"];
+        let mut all = vec![String::new()];
+        for at in 0..18 {
+            // All names of few letters, and of more those that differ in one place.
+            let mut longer: Vec<String> = Vec::new();
+            for name in all.iter().filter(|name| name.len() == at) {
+                longer.extend(letters.map(|letter| name.clone() + letter));
+            }
+            longer.truncate(64);
+            all.extend(longer);
+        }
+        let numbers: Vec<u32> = all.iter().map(|name| names.number(name)).collect();
+        for _ in 0..2 {
+            let again = all.iter().map(|name| names.number(name));
+            assert!(again.eq(numbers.iter().copied()));
+        }
+        let distinct: std::collections::BTreeSet<u32> = numbers.iter().copied().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
 
     #[test]
     fn a_number_is_given_again_when_nobody_holds_it() {

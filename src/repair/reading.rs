@@ -3,8 +3,6 @@
 //! Bytes stay where they were read; rows carry what judging takes. What is found about a record
 //! here stays here too, until its epoch is complete.
 
-use std::collections::HashMap;
-
 use super::names::LocalNames;
 use super::recollection::FrameShare;
 use super::renumber::TypeCount;
@@ -58,7 +56,7 @@ pub struct Reading {
     max_record_bytes: usize,
     /// Whether there are other processes.
     clustered: bool,
-    counts: HashMap<(u32, u32), u64, foldhash::fast::RandomState>,
+    counts: Counts,
 }
 
 /// What a dataflow needs to know of its events.
@@ -110,7 +108,7 @@ impl Reading {
             needs: Needs::of(dataflow),
             max_record_bytes: dataflow.event.max_record_bytes,
             clustered,
-            counts: HashMap::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -190,13 +188,7 @@ impl Reading {
         let Shelf {
             findings, counts, ..
         } = pass.shelf;
-        let counts = counts.drain();
-        let counts = counts.map(|((stream, r#type), count)| TypeCount {
-            stream,
-            r#type,
-            count,
-        });
-        rows.types.extend(counts);
+        counts.drain(&mut rows.types);
         findings
     }
 }
@@ -320,6 +312,61 @@ impl Pass<'_> {
     }
 }
 
+/// Events by stream and type, counted for a while before they are told: one count for each value of
+/// a hash, and what is counted there is told when something else comes.
+#[derive(Debug)]
+struct Counts {
+    counts: Vec<TypeCount>,
+    begun: Vec<u16>,
+}
+
+const COUNTS_BITS: u32 = 10;
+
+impl Default for Counts {
+    fn default() -> Self {
+        let none = TypeCount {
+            stream: 0,
+            r#type: 0,
+            count: 0,
+        };
+        Counts {
+            counts: vec![none; 1 << COUNTS_BITS],
+            begun: Vec::new(),
+        }
+    }
+}
+
+impl Counts {
+    #[inline]
+    fn add(&mut self, stream: u32, r#type: u32, told: &mut Vec<TypeCount>) {
+        let key = u64::from(stream) << 32 | u64::from(r#type);
+        let slot = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - COUNTS_BITS);
+        let here = &mut self.counts[slot as usize];
+        if here.count == 0 {
+            self.begun.push(slot as u16);
+        } else if (here.stream, here.r#type) == (stream, r#type) {
+            here.count += 1;
+            return;
+        } else {
+            told.push(*here);
+        }
+        *here = TypeCount {
+            stream,
+            r#type,
+            count: 1,
+        };
+    }
+
+    /// Tells all that was counted.
+    fn drain(&mut self, told: &mut Vec<TypeCount>) {
+        for slot in self.begun.drain(..) {
+            let here = &mut self.counts[usize::from(slot)];
+            told.push(*here);
+            here.count = 0;
+        }
+    }
+}
+
 /// A well-formed event, from wherever it is known.
 struct WellFormed<'a> {
     id: i64,
@@ -340,7 +387,7 @@ struct Shelf<'a> {
     needs: Needs,
     /// Whether there are other processes.
     clustered: bool,
-    counts: &'a mut HashMap<(u32, u32), u64, foldhash::fast::RandomState>,
+    counts: &'a mut Counts,
     /// The stretches of records of one input that were not begun.
     stretches: Box<dyn Iterator<Item = (u32, usize)> + 'a>,
     /// The record after the stretch that was begun.
@@ -372,7 +419,7 @@ impl Shelf<'_> {
             self.find(at, Finding::Rewrite { add_valid });
         }
         if needs.types && !needs.horizon {
-            *self.counts.entry((stream, tag)).or_default() += 1;
+            self.counts.add(stream, tag, &mut rows.types);
         }
         if needs.copies && !needs.horizon {
             let epoch = self.part.epoch;

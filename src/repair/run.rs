@@ -344,6 +344,7 @@ impl Job {
             workers: peers,
             desk: desk.into(),
             pages: Default::default(),
+            spare_pages: Default::default(),
             finals: Default::default(),
             final_writer: ReconstructedWriter::new(event, self.dataflow.sinks.clean.annotate),
             outputs: self.outputs.clone(),

@@ -534,7 +534,10 @@ fn desk<'scope>(
             while let Some((epoch, mut due)) = waiting.pop_passed(frontiers) {
                 // A worker that has stopped reading has no part in later epochs.
                 let Some(tick) = due.data.tick else { continue };
-                let mut written = Written::default();
+                let mut written = Written {
+                    pages: office.pages(),
+                    ..Written::default()
+                };
                 let mut closing = std::collections::BTreeMap::new();
                 office.attempt(|| {
                     let mut desk = office.desk.borrow_mut();
