@@ -63,6 +63,8 @@ struct Template {
 struct Member {
     lead: Lead,
     role: Role,
+    /// How long the value was.
+    length: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,9 +241,13 @@ impl Template {
                 None if is_text(&value) => Role::OtherText,
                 None => Role::Other,
             };
-            let start = value.start + usize::from(role.is_text());
-            let lead = Lead::new(record.get(end..start)?);
-            members.push(Member { lead, role });
+            let quotes = usize::from(role.is_text());
+            let start = value.start + quotes;
+            members.push(Member {
+                lead: Lead::new(record.get(end..start)?),
+                role,
+                length: value.end - quotes - start,
+            });
             end = value.end;
         }
         // Of a member that occurs twice the last counts, and the plan has found that one.
@@ -260,7 +266,7 @@ impl Template {
         let (mut id, mut time) = (None, None);
         let (mut r#type, mut stream, mut valid) = ("", "", None);
         let mut at = 0;
-        for Member { lead, role } in &self.members {
+        for Member { lead, role, length } in &self.members {
             let start = lead.skip(record, at)?;
             at = match role {
                 Role::Id => {
@@ -274,7 +280,13 @@ impl Template {
                     end
                 }
                 Role::TimeText => {
-                    let end = text_end(record, start)?;
+                    // Whatever else it is, an instant has no quote: if one stands where the last
+                    // time ended, this one ends there, too, or is none.
+                    let end = start + length;
+                    let end = match record.get(end) {
+                        Some(b'"') => end,
+                        _ => text_end(record, start)?,
+                    };
                     let written = record.get(start..end)?;
                     time = Some(spec.timestamp_format.parse_bytes(written, dates)?);
                     end + 1
