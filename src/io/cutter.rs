@@ -98,6 +98,8 @@ pub(super) struct Cutter {
     pub(super) gate: Option<Box<dyn Gate>>,
     /// How far the inputs were read that were read since the last epoch.
     reached: Vec<Reached>,
+    /// How far the open input was when that was last noted, or when it was opened.
+    noted: u64,
     /// Lines that wait for their ends.
     pub(super) waiting_lines: Vec<String>,
     pub(super) next_epoch: Epoch,
@@ -170,6 +172,7 @@ impl Cutter {
             gate: None,
             keeping,
             reached: Vec::new(),
+            noted: 0,
             waiting_lines: Vec::new(),
             turns: 0,
             over: false,
@@ -344,9 +347,11 @@ impl Cutter {
     /// Notes how far the open input was read, as far as whole records go.
     fn note_reached(&mut self) {
         let Some(open) = &self.open else { return };
-        if self.keeping.is_none() {
+        // What is known of the last record stays true where nothing came after it.
+        if self.keeping.is_none() || self.lines.offset == self.noted {
             return;
         }
+        self.noted = self.lines.offset;
         let mut reached = Reached {
             partition: open.partition,
             offset: self.lines.offset,
@@ -416,6 +421,7 @@ impl Cutter {
                             exhausted: false,
                         });
                         let start = self.building.bytes.len();
+                        self.noted = opened.offset;
                         self.lines = Lines {
                             start,
                             scanned: start,

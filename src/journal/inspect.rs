@@ -6,7 +6,7 @@
 use super::entry::{Checkpoint, Identity, Partition};
 use super::frame::Position;
 use super::recovery::{apply_cut, cut_segment};
-use super::scan::{self, Cut, Damage, Scan, SegmentInfo, scan};
+use super::scan::{self, Cut, Damage, Scan, SegmentInfo, scan_unlocked};
 use super::segment::{self, FORMAT, SegmentHeader};
 use super::storage::{Storage, failed, read_all};
 use super::writer::remove_segments;
@@ -201,7 +201,7 @@ pub fn compact(storage: &dyn Storage, keep_from: Option<Epoch>) -> Result<Compac
 
 /// A journal that is there.
 fn found(storage: &dyn Storage) -> Result<Scan> {
-    let found = scan(storage)?;
+    let found = scan_unlocked(storage)?;
     if found.standing.is_none() && found.damage.is_none() && found.cut.is_none() {
         return Err(Error::usage(format!(
             "{:?} is not a journal: it has no segments",

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::entry::{Checkpoint, Identity, Partition};
 use super::frame::Position;
-use super::scan::{Base, Cut, FrameAt, Scan, SegmentInfo, scan};
+use super::scan::{Base, Cut, FrameAt, Scan, SegmentInfo, scan, scan_unlocked};
 use super::segment::segment_name;
 use super::standing::{Held, Standing};
 use super::storage::{Storage, failed};
@@ -56,7 +56,7 @@ pub struct Recovered {
 /// `Corrupt` where it is damaged; `Usage` where there is none, or it is another dataflow's or of
 /// another format; `Unavailable` where it cannot be read.
 pub fn read(storage: &dyn Storage, identity: &Identity) -> Result<Recovered> {
-    let mut found = scan(storage)?;
+    let mut found = scan_unlocked(storage)?;
     if let Some(damage) = found.damage.take() {
         return Err(damage.into_error(&storage.place()));
     }

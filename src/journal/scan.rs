@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -14,10 +15,14 @@ use super::inspect::Extent;
 use super::segment::{self, FORMAT, SegmentHeader, cache_number, segment_name, segment_number};
 use super::standing::{Held, Standing};
 use super::storage::{Storage, failed, read_over};
-use crate::{Epoch, Error, Result};
+use crate::{Epoch, Error, ErrorKind, Result};
 
 /// The unit in which a disk writes or does not.
 const SECTOR: usize = 512;
+
+/// How often a journal is looked at that somebody may be writing, and how long it is let alone.
+const LOOKS_MAX: usize = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// The newest checkpoints that are kept in memory.
 const CHECKPOINTS: usize = 4096;
@@ -175,6 +180,31 @@ pub(super) fn scan(storage: &dyn Storage) -> Result<Scan> {
         scan.damage = scan.missing_beginning();
     }
     Ok(scan)
+}
+
+/// As [`scan`], of a journal that somebody may be writing: what looks wrong may be a segment that
+/// came or went meanwhile, so it is looked at again until it stays the same.
+///
+/// # Errors
+/// As [`scan`].
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody tells a reader that has no lock when the writer is done"
+)]
+pub(super) fn scan_unlocked(storage: &dyn Storage) -> Result<Scan> {
+    let mut before: Option<Damage> = None;
+    for _ in 0..LOOKS_MAX {
+        match scan(storage) {
+            Ok(found) if found.damage.is_none() => return Ok(found),
+            Ok(found) if found.damage == before => return Ok(found),
+            Ok(found) => before = found.damage,
+            // A segment that went away while it was read.
+            Err(error) if error.kind() == ErrorKind::Unavailable => {}
+            Err(error) => return Err(error),
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+    scan(storage)
 }
 
 /// A segment that is read.
@@ -431,6 +461,8 @@ impl Scan {
             Checked::Amended { epoch, bytes } => {
                 info.last_epoch = Some(epoch);
                 self.amended.push((epoch, bytes));
+                (self.base, self.collecting) = (None, None);
+                self.parts.clear();
             }
             Checked::Identity { .. } | Checked::Partition { .. } | Checked::End { .. } => {}
         }

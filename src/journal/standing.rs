@@ -80,7 +80,7 @@ impl Standing {
             Entry::Checkpoint(checkpoint) => self.checkpoint = Some(checkpoint.clone()),
             Entry::Base(base) => self.base(base.epoch, base.part, base.parts)?,
             Entry::End { epoch } => self.end = Some(*epoch),
-            Entry::Amended { epoch, .. } => self.epoch(*epoch)?,
+            Entry::Amended { epoch, .. } => self.amended(*epoch)?,
         }
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Standing {
             Checked::Checkpoint(checkpoint) => self.checkpoint = Some(checkpoint.clone()),
             Checked::Base(base) => self.base(base.epoch, base.part, base.parts)?,
             Checked::End { epoch } => self.end = Some(*epoch),
-            Checked::Amended { epoch, .. } => self.epoch(*epoch)?,
+            Checked::Amended { epoch, .. } => self.amended(*epoch)?,
         }
         Ok(())
     }
@@ -119,6 +119,13 @@ impl Standing {
         if let Some(segment) = self.segments.back_mut() {
             segment.next_epoch = self.next_epoch;
         }
+        Ok(())
+    }
+
+    /// A base holds what followed from other rules: none stands for this journal any more.
+    fn amended(&mut self, epoch: Epoch) -> Result<(), &'static str> {
+        self.epoch(epoch)?;
+        (self.base, self.pending) = (None, None);
         Ok(())
     }
 

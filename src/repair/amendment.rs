@@ -9,24 +9,26 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use serde::{Deserialize, Serialize};
+
 use super::RunOptions;
 use super::commit::{Begun, Mark};
 use super::desk::Slip;
 use super::fill::Note;
 use super::ledger::{Style, write_entry};
 use super::lines::{Letter, Sink, Sources, letter_of};
-use super::outputs::open_outputs;
+use super::outputs::{open_outputs, tail_of, tails_of};
 use super::recall::{Kept, RecallRules};
 use super::resume::Resumption;
 use super::run::{Done, Job};
-use super::spec::Dataflow;
+use super::spec::{Dataflow, FileText};
 use super::wiring::Survey;
 use crate::event::Decoder;
 use crate::event::write::write_event;
 use crate::io::output::Output;
 use crate::io::part::Place;
 use crate::io::shared_cutter::SharedCutter;
-use crate::journal::{Checkpoint, Entry, Frame, read_frames};
+use crate::journal::{Entry, Frame, read_frames};
 use crate::operators::{Label, Position};
 use crate::runtime::halt::Halt;
 use crate::time::Epoch;
@@ -109,25 +111,23 @@ pub(super) fn take_up(
     let mut totals = new.totals;
     totals.retractions = old.totals.retractions + retracted(&notes, &entry.tally);
     totals.filled = old.totals.filled;
-    let mark = Mark {
-        epoch,
-        lengths,
-        totals,
-        epochs: old.epochs,
+    let mut tails = tails_of(&options.out, lengths);
+    tails[Sink::Clean as usize] = tail_of(&new_clean, lengths[Sink::Clean as usize]);
+    let amendment = Amendment {
+        rules: now.text.clone(),
+        mark: Mark {
+            epoch,
+            lengths,
+            totals,
+            epochs: old.epochs,
+            tails,
+        },
     };
-    resumption.keep_rules(now, epoch)?;
+    // One entry, which is there or is not, puts the rules in force with all that goes with them.
+    let bytes = postcard::to_stdvec(&amendment)
+        .map_err(|error| Error::internal("could not encode an amendment").with_source(error))?;
     let journal = &resumption.journal;
-    journal.append(Entry::Amended {
-        epoch,
-        bytes: Vec::new(),
-    });
-    let totals = postcard::to_stdvec(&mark)
-        .map_err(|error| Error::internal("could not encode the totals").with_source(error))?;
-    journal.append(Entry::Checkpoint(Checkpoint {
-        epoch,
-        lengths,
-        totals,
-    }));
+    journal.append(Entry::Amended { epoch, bytes });
     journal.flush()?;
     // Now that the new rules are in force whatever happens.
     settle(&options.out, &[epoch])?;
@@ -137,6 +137,15 @@ pub(super) fn take_up(
         ));
     }
     Ok(())
+}
+
+/// What the journal knows of changed rules.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Amendment {
+    /// The dataflow file from then on.
+    pub(super) rules: FileText,
+    /// What the outputs hold after the epoch in which they were taken up.
+    pub(super) mark: Mark,
 }
 
 /// A change of rules.

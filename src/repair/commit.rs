@@ -121,6 +121,9 @@ pub struct Mark {
     pub totals: Tally,
     /// Epochs that held records.
     pub epochs: u64,
+    /// What tells the outputs from others of the same lengths, by number of sink; known once they
+    /// are synced.
+    pub tails: [u64; 4],
 }
 
 impl std::fmt::Debug for Office {
@@ -282,6 +285,7 @@ impl Committer {
             lengths: self.ends,
             totals: office.totals.borrow().clone(),
             epochs: office.epochs.get(),
+            tails: [0; 4],
         };
         office.bases.lay_mark(&mark);
         office.marks.borrow_mut().push_back(mark);

@@ -5,6 +5,7 @@
 //! last mark is cut off at a restart and written again, the same to the byte. [`resume`](super::resume)
 //! decides where a run goes on; [`recall`](super::recall) brings back what was kept.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,7 @@ use std::thread::JoinHandle;
 use super::base::BasePart;
 use super::caching::Caching;
 use super::commit::Mark;
+use super::outputs::tails_of;
 use super::recall::Recall;
 use super::recollection::{FrameShare, Recollection};
 use super::report::{Recovery, group_digits};
@@ -41,6 +43,7 @@ pub struct Journaling {
     retain_us: Option<i64>,
     /// The bases that were laid, with their watermarks.
     laid: Mutex<Vec<(Epoch, i64)>>,
+    laid_bytes: Arc<LaidBytes>,
     /// Parts of bases that wait for those of other workers.
     bases: Mutex<Vec<(Epoch, u32, Vec<u8>)>>,
     /// What came of the epochs of earlier runs, where there were some.
@@ -91,6 +94,17 @@ impl Recovering {
     }
 }
 
+/// How many bytes bases took, so that bases are not what makes bases due.
+#[derive(Debug, Default)]
+struct LaidBytes {
+    all: AtomicU64,
+    last: AtomicU64,
+}
+
+/// A base is due when this many times its length came after the one before: it costs less than what
+/// it stands for.
+const BASE_SHARE: u64 = 4;
+
 /// No epoch.
 const NONE: u64 = u64::MAX;
 
@@ -109,10 +123,11 @@ struct Marker {
 }
 
 impl Journaling {
-    /// Keeps epochs in `journal`, whose outputs are `outputs`.
+    /// Keeps epochs in `journal`, whose outputs are `outputs`, those that are files in `folder`.
     pub fn new(
         journal: Arc<Journal>,
         outputs: Vec<Output>,
+        folder: PathBuf,
         recovering: Option<Recovering>,
     ) -> Self {
         let (marks, received) = channel();
@@ -120,7 +135,7 @@ impl Journaling {
         let for_thread = (Arc::clone(&journal), Arc::clone(&unmarked));
         let thread = std::thread::spawn(move || {
             let (journal, unmarked) = for_thread;
-            if let Err(error) = lay_marks(&journal, &outputs, &received) {
+            if let Err(error) = lay_marks(&journal, &outputs, &folder, &received) {
                 *unmarked.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
         });
@@ -131,6 +146,7 @@ impl Journaling {
             unmarked,
             retain_us: None,
             laid: Mutex::default(),
+            laid_bytes: Arc::default(),
             bases: Mutex::default(),
             recovering: Mutex::new(recovering),
             columns: None,
@@ -190,7 +206,7 @@ impl Journaling {
             bare_end: Arc::clone(&self.bare_end),
             recall: recall.recollecting(recollection),
             based_at: self.journal.appended_bytes(),
-            base_bytes: 0,
+            laid_bytes: Arc::clone(&self.laid_bytes),
             bases: dataflow
                 .horizon
                 .as_ref()
@@ -242,6 +258,9 @@ impl Journaling {
             bases.drain(..).partition(|(of, _, _)| *of == epoch);
         *bases = rest;
         parts.sort_unstable_by_key(|(_, worker, _)| *worker);
+        let bytes: u64 = parts.iter().map(|(_, _, bytes)| bytes.len() as u64).sum();
+        self.laid_bytes.all.fetch_add(bytes, Ordering::Relaxed);
+        self.laid_bytes.last.store(bytes, Ordering::Relaxed);
         let parts = parts.into_iter().map(|(epoch, part, bytes)| BaseEntry {
             epoch,
             part,
@@ -330,7 +349,12 @@ impl Journaling {
 /// # Errors
 /// Where an output cannot be synced: no later mark may stand for what is lost, even if a later sync
 /// succeeds.
-fn lay_marks(journal: &Journal, outputs: &[Output], marks: &Receiver<Laid>) -> Result<()> {
+fn lay_marks(
+    journal: &Journal,
+    outputs: &[Output],
+    folder: &Path,
+    marks: &Receiver<Laid>,
+) -> Result<()> {
     let mut next = None;
     while let Some(laid) = next.take().or_else(|| marks.recv().ok()) {
         let mut mark = match laid {
@@ -353,16 +377,21 @@ fn lay_marks(journal: &Journal, outputs: &[Output], marks: &Receiver<Laid>) -> R
             }
         }
         outputs.iter().try_for_each(Output::sync)?;
-        let Ok(totals) = postcard::to_stdvec(&mark) else {
-            continue;
-        };
-        journal.append(Entry::Checkpoint(Checkpoint {
-            epoch: mark.epoch,
-            lengths: mark.lengths,
-            totals,
-        }));
+        mark.tails = tails_of(folder, mark.lengths);
+        journal.append(Entry::Checkpoint(checkpoint_of(&mark)?));
     }
     Ok(())
+}
+
+/// A mark as the journal has it.
+pub(super) fn checkpoint_of(mark: &Mark) -> Result<Checkpoint> {
+    let totals = postcard::to_stdvec(mark)
+        .map_err(|error| Error::internal("could not encode the totals").with_source(error))?;
+    Ok(Checkpoint {
+        epoch: mark.epoch,
+        lengths: mark.lengths,
+        totals,
+    })
 }
 
 /// Keeps the epochs of a run, after it has given those of earlier ones.
@@ -372,8 +401,8 @@ struct JournalKeeper {
     recall: Recall,
     /// The length of the journal when the last base was asked for.
     based_at: u64,
-    /// How much must come before the next is.
-    base_bytes: u64,
+    /// See [`LaidBytes`].
+    laid_bytes: Arc<LaidBytes>,
     /// Whether bases are laid: after how many bytes at the least.
     bases: Option<u64>,
 }
@@ -409,8 +438,11 @@ impl Keeper for JournalKeeper {
         let Some(at_least) = self.bases else {
             return Ok(false);
         };
-        let appended = self.journal.appended_bytes();
-        let due = !cut.last && appended - self.based_at >= at_least.max(self.base_bytes);
+        let all_bases = self.laid_bytes.all.load(Ordering::Relaxed);
+        let appended = self.journal.appended_bytes().saturating_sub(all_bases);
+        let last_base = self.laid_bytes.last.load(Ordering::Relaxed);
+        let enough = at_least.max(BASE_SHARE * last_base);
+        let due = !cut.last && appended.saturating_sub(self.based_at) >= enough;
         if due {
             self.based_at = appended;
         }

@@ -1,6 +1,7 @@
 //! The files of a run: made anew, and never over an input.
 
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use super::RunOptions;
@@ -69,6 +70,24 @@ pub fn open_outputs(
         remove(&out.join("report.json"))?;
     }
     Ok(outputs)
+}
+
+/// Stands for the last of the first `length` bytes of the file at `path`; 0 where there are none.
+pub fn tail_of(path: &Path, length: u64) -> u64 {
+    const BYTES: u64 = 4096;
+    // What is no file could make a reader wait.
+    if length == 0 || !path.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return 0;
+    }
+    let from = length.saturating_sub(BYTES);
+    let mut bytes = vec![0; (length - from) as usize];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut bytes, from));
+    read.map_or(0, |()| xxhash_rust::xxh3::xxh3_64(&bytes))
+}
+
+/// [`tail_of`] each output in `folder`, by number of sink.
+pub fn tails_of(folder: &Path, lengths: [u64; 4]) -> [u64; 4] {
+    Sink::ALL.map(|sink| tail_of(&folder.join(sink.file_name()), lengths[sink as usize]))
 }
 
 /// Refuses to write over an input, and what is no place to write to.

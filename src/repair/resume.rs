@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::RunOptions;
-use super::amendment;
+use super::amendment::{self, Amendment};
 use super::base::BasePart;
 use super::caching::Caching;
 use super::commit::{Begun, Mark};
 use super::inputs::label_of;
-use super::journaling::{Columns, Journaling, Recovering};
+use super::journaling::{Columns, Journaling, Recovering, checkpoint_of};
 use super::lines::Sink;
+use super::outputs::tails_of;
 use super::recall::{Recall, RecallRules};
 use super::recollection::Recollection;
 use super::report::Recovery;
@@ -74,7 +75,8 @@ impl Resumption {
             segment_bytes: dataflow.journal.segment_bytes,
         };
         let storage = Arc::clone(&options.storage);
-        let (journal, recovered) = Journal::open(Arc::clone(&storage), &identity, settings)?;
+        let (journal, mut recovered) = Journal::open(Arc::clone(&storage), &identity, settings)?;
+        complete(&journal, &mut recovered)?;
         let before = match recovered.rules.last() {
             None => None,
             Some((_, text)) => Some(postcard::from_bytes(text).map_err(|error| {
@@ -172,6 +174,7 @@ impl Resumption {
     /// What keeps the epochs of a run that writes `outputs`.
     pub fn journaling(&self, outputs: &[Vec<Output>; 4], options: &RunOptions) -> Journaling {
         let outputs = outputs.iter().flatten().cloned().collect();
+        let folder = options.out.clone();
         let recovered = &self.recovered;
         let recovering = recovered.frames.last().map(|last| Recovering {
             through: last.epoch,
@@ -187,7 +190,7 @@ impl Resumption {
                 .map_or_else(String::new, |journal| journal.name.clone()),
             notice: options.notice,
         });
-        Journaling::new(Arc::clone(&self.journal), outputs, recovering)
+        Journaling::new(Arc::clone(&self.journal), outputs, folder, recovering)
             .with_columns(self.columns(options.workers))
     }
 
@@ -225,8 +228,7 @@ impl Resumption {
 
     /// Says in the journal that `dataflow` is in force from `epoch` on.
     pub fn keep_rules(&self, dataflow: &Dataflow, epoch: Epoch) -> Result<()> {
-        let text = postcard::to_stdvec(&dataflow.text)
-            .map_err(|error| Error::internal("could not encode a text").with_source(error))?;
+        let text = encoded(&dataflow.text)?;
         self.journal.append(Entry::Rules { epoch, text });
         Ok(())
     }
@@ -243,9 +245,17 @@ impl Resumption {
                 false => u64::MAX,
             }
         });
+        // What other rules have published is not what these have.
+        let amended = self.recovered.amended.last().map(|(epoch, _)| *epoch);
         let fits = |mark: &Mark| {
+            let tails = tails_of(folder, mark.lengths);
             mark.epoch < self.recovered.next_epoch
-                && (0..4).all(|sink| mark.lengths[sink] <= lengths[sink])
+                && amended.is_none_or(|amended| mark.epoch >= amended)
+                && (0..4).all(|sink| {
+                    let is_file = lengths[sink] != u64::MAX;
+                    mark.lengths[sink] <= lengths[sink]
+                        && (!is_file || mark.tails[sink] == tails[sink])
+                })
         };
         let base = self.base();
         let checkpoints = self.recovered.checkpoints.iter().rev();
@@ -292,6 +302,43 @@ impl Resumption {
         let frames = self.recovered.frames.iter();
         frames.filter(|at| at.epoch >= after).copied().collect()
     }
+}
+
+/// Repeats what an amendment has put in force where new segments find it. The amendment itself is
+/// one entry; a crash may have kept the run that wrote it from doing this.
+fn complete(journal: &Journal, recovered: &mut Recovered) -> Result<()> {
+    let Some((epoch, bytes)) = recovered.amended.last() else {
+        return Ok(());
+    };
+    let epoch = *epoch;
+    let amendment: Amendment = postcard::from_bytes(bytes).map_err(|error| {
+        Error::corrupt("an amendment in the journal cannot be read").with_source(error)
+    })?;
+    if recovered
+        .rules
+        .last()
+        .is_none_or(|(known, _)| *known < epoch)
+    {
+        let text = encoded(&amendment.rules)?;
+        journal.append(Entry::Rules {
+            epoch,
+            text: text.clone(),
+        });
+        recovered.rules.push((epoch, text));
+    }
+    let newest = recovered.checkpoints.last();
+    if newest.is_none_or(|checkpoint| checkpoint.epoch < epoch) {
+        let checkpoint = checkpoint_of(&amendment.mark)?;
+        journal.append(Entry::Checkpoint(checkpoint.clone()));
+        recovered.checkpoints.push(checkpoint);
+    }
+    Ok(())
+}
+
+/// A dataflow file as the journal has it.
+fn encoded(text: &FileText) -> Result<Vec<u8>> {
+    postcard::to_stdvec(text)
+        .map_err(|error| Error::internal("could not encode a text").with_source(error))
 }
 
 /// An input and how far it was read.
@@ -459,12 +506,19 @@ fn goes_on(spec: &InputSpec, position: &Position, ended: bool) -> Result<bool> {
     if !metadata.as_ref().is_some_and(std::fs::Metadata::is_file) {
         return Ok(true);
     }
+    const HINT: &str = "a file that was read may only grow; give what is new as a file of its own, \
+                        or start with a new journal";
     if !grows(spec) {
+        if !ended && !holds_last_unpacked(path, position) {
+            return Err(Error::usage(format!(
+                "the input \"{}\" was replaced: what the journal has read of it is not there",
+                path.display()
+            ))
+            .with_hint(HINT));
+        }
         return Ok(!ended);
     }
     let length = metadata.map_or(0, |metadata| metadata.len());
-    const HINT: &str = "a file that was read may only grow; give what is new as a file of its own, \
-                        or start with a new journal";
     if length < position.offset {
         return Err(Error::usage(format!(
             "the input \"{}\" was cut or replaced: it has {length} bytes, and the journal has read {} \
@@ -483,6 +537,18 @@ fn goes_on(spec: &InputSpec, position: &Position, ended: bool) -> Result<bool> {
         .with_hint(HINT));
     }
     Ok(!ended || length > position.offset)
+}
+
+/// As [`holds_last_record`], of a file that is compressed.
+fn holds_last_unpacked(path: &Path, position: &Position) -> bool {
+    if position.last_length == 0 {
+        return true;
+    }
+    let mut record = Vec::new();
+    let length = position.last_length as usize;
+    let read = Input::open(path, position.last_offset, Arc::default())
+        .and_then(|mut input| input.fill(&mut record, length));
+    read.is_ok() && xxhash_rust::xxh3::xxh3_64(&record) == position.last_hash
 }
 
 /// Whether the last record that was read still stands where it stood.
