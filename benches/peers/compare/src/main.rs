@@ -10,7 +10,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use amend::testing::workload::Workload;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -282,7 +282,7 @@ fn check_agreement(folder: &Path, who: &[Who]) -> Result<()> {
 
 fn print(samples: &BTreeMap<Who, Vec<Sample>>, events: u64) {
     let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN);
+    table.load_style(presets::ASCII_MARKDOWN);
     table.set_header([
         "",
         "M events/s: min",
