@@ -158,6 +158,10 @@ fn main() -> Result<()> {
         let takes_part = |who: &&Who| round == 0 || arguments.all_rounds || !who.runs_once();
         for &who in who.iter().filter(takes_part) {
             let out = folder.join(format!("{who:?}"));
+            // What the round before left is not this run's to clear away.
+            if out.exists() {
+                std::fs::remove_dir_all(&out)?;
+            }
             let sample = child::run(&mut programs.command(who, folder, &out))
                 .with_context(|| format!("{} failed", who.name()))?;
             eprintln!("round {round}: {} took {:.2} s", who.name(), sample.seconds);
