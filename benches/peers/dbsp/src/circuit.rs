@@ -8,11 +8,9 @@
 use anyhow::Error;
 use dbsp::algebra::UnimplementedSemigroup;
 use dbsp::operator::Fold;
-use dbsp::trace::SpineSnapshot;
-use dbsp::utils::{Tup2, Tup3, Tup4};
-use dbsp::{
-    IndexedZSetHandle, OrdIndexedZSet, OrdZSet, OutputHandle, RootCircuit, Stream, ZWeight,
-};
+use dbsp::typed_batch::SpineSnapshot;
+use dbsp::utils::{Tup2, Tup4};
+use dbsp::{IndexedZSetHandle, OrdIndexedZSet, OrdZSet, OutputHandle, RootCircuit, ZWeight};
 use job::reader::Row;
 
 /// Ids of a block, as a power of two: measured; more make a late event dear, fewer make more keys.
@@ -36,6 +34,9 @@ type Run = Tup4<i64, i64, i64, i64>;
 type Block = Tup4<Option<Run>, Vec<Gap>, Vec<Letter>, Vec<Tup2<u32, bool>>>;
 /// What is known of a larger block.
 type Larger = Tup2<Option<Run>, Vec<Gap>>;
+
+/// The highest count, and the types that have it.
+type Frequent = Tup2<ZWeight, Vec<u32>>;
 
 /// The ends of the circuit.
 pub(crate) struct Handles {
@@ -90,15 +91,8 @@ pub(crate) fn build(circuit: &mut RootCircuit) -> Result<Handles, Error> {
         .weighted_count()
         .map_index(|(Tup2(stream, kind), count)| (*stream, Tup2(*count, *kind)))
         .aggregate(Fold::<_, _, UnimplementedSemigroup<_>, _, _>::with_output(
-            Tup2(0, Vec::new()),
-            |Tup2(most, kinds): &mut Tup2<ZWeight, Vec<u32>>, Tup2(count, kind), _| {
-                // Counts come in their order.
-                if *count > *most {
-                    *most = *count;
-                    kinds.clear();
-                }
-                kinds.push(*kind);
-            },
+            Frequent::default(),
+            count_in,
             |Tup2(_, kinds)| kinds,
         ));
     Ok(Handles {
@@ -166,4 +160,13 @@ fn extend(run: &mut Option<Run>, gaps: &mut Vec<Gap>, next: &Run) {
         gaps.push(Tup4(*end + 1, first - 1, *end_latest, earliest));
     }
     (*end, *end_latest) = (last, latest);
+}
+
+/// Takes in how often a type occurs. The counts of a stream come from the lowest up.
+fn count_in(Tup2(most, kinds): &mut Frequent, Tup2(count, kind): &Tup2<ZWeight, u32>, _: ZWeight) {
+    if *count > *most {
+        *most = *count;
+        kinds.clear();
+    }
+    kinds.push(*kind);
 }

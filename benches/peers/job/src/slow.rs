@@ -163,6 +163,10 @@ fn validate(text: &str) -> serde_json::Result<()> {
     parser.end()
 }
 
+/// Where another crate of a build asks `serde_json` for numbers of any precision, each comes as a
+/// map with this one member.
+const NUMBER: &str = "$serde_json::private::Number";
+
 #[derive(Clone, Copy)]
 struct Check {
     levels_left: usize,
@@ -227,10 +231,16 @@ impl<'de> Visitor<'de> for Check {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let inner = self.enter::<A::Error>()?;
-        while members.next_key_seed(inner)?.is_some() {
-            members.next_value_seed(inner)?;
+        while let Some(name) = members.next_key::<String>()? {
+            if name == NUMBER {
+                let number: String = members.next_value()?;
+                let is_finite = number.parse().is_ok_and(f64::is_finite);
+                return is_finite
+                    .then_some(())
+                    .ok_or_else(|| A::Error::custom("number out of range"));
+            }
+            members.next_value_seed(self.enter::<A::Error>()?)?;
         }
-        Ok(())
+        self.enter::<A::Error>().map(drop)
     }
 }
