@@ -13,7 +13,7 @@ use dbsp::utils::{Tup2, Tup4};
 use dbsp::{IndexedZSetHandle, OrdIndexedZSet, OrdZSet, OutputHandle, RootCircuit, ZWeight};
 use job::reader::Row;
 
-/// Ids of a block, as a power of two: measured; more make a late event dear, fewer make more keys.
+/// Ids of a block, as a power of two. Larger blocks make an epoch fold more, smaller ones are more keys.
 const BLOCK_BITS: u32 = 4;
 /// Blocks of a larger block, as a power of two.
 const LARGER_BITS: u32 = 8;
