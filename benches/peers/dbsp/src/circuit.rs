@@ -66,10 +66,7 @@ pub(crate) fn build(circuit: &mut RootCircuit) -> Result<Handles, Error> {
     let inside = blocks.flat_map(|(Tup2(stream, _), Tup4(_, gaps, _, _))| of(*stream, gaps));
 
     let edges = blocks.map_index(|(Tup2(stream, block), Tup4(run, _, _, _))| {
-        (
-            Tup2(*stream, block >> LARGER_BITS),
-            run.clone().unwrap_or_default(),
-        )
+        (Tup2(*stream, block >> LARGER_BITS), run.unwrap_or_default())
     });
     let larger = edges.aggregate(Fold::<_, _, UnimplementedSemigroup<_>, _, _>::new(
         Larger::default(),
@@ -77,8 +74,8 @@ pub(crate) fn build(circuit: &mut RootCircuit) -> Result<Handles, Error> {
     ));
     let between = larger.flat_map(|(Tup2(stream, _), Tup2(_, gaps))| of(*stream, gaps));
 
-    let edges = larger
-        .map_index(|(Tup2(stream, _), Tup2(run, _))| (*stream, run.clone().unwrap_or_default()));
+    let edges =
+        larger.map_index(|(Tup2(stream, _), Tup2(run, _))| (*stream, run.unwrap_or_default()));
     let streams = edges.aggregate(Fold::<_, _, UnimplementedSemigroup<_>, _, _>::new(
         Larger::default(),
         join,
@@ -105,7 +102,7 @@ pub(crate) fn build(circuit: &mut RootCircuit) -> Result<Handles, Error> {
 
 /// The gaps of a stream.
 fn of(stream: u32, gaps: &[Gap]) -> Vec<Tup2<u32, Gap>> {
-    gaps.iter().map(|gap| Tup2(stream, gap.clone())).collect()
+    gaps.iter().map(|gap| Tup2(stream, *gap)).collect()
 }
 
 /// Adds a record to its block. They come by id, then time, then place.
@@ -148,7 +145,7 @@ fn join(Tup2(run, gaps): &mut Larger, next: &Run, _: ZWeight) {
 fn extend(run: &mut Option<Run>, gaps: &mut Vec<Gap>, next: &Run) {
     let Tup4(first, earliest, last, latest) = *next;
     let Some(Tup4(_, _, end, end_latest)) = run else {
-        *run = Some(next.clone());
+        *run = Some(*next);
         return;
     };
     if *end == first {
