@@ -98,8 +98,6 @@ pub(super) struct Cutter {
     pub(super) gate: Option<Box<dyn Gate>>,
     /// How far the inputs were read that were read since the last epoch.
     reached: Vec<Reached>,
-    /// How far the open input was when that was last noted, or when it was opened.
-    noted: u64,
     /// Lines that wait for their ends.
     pub(super) waiting_lines: Vec<String>,
     pub(super) next_epoch: Epoch,
@@ -172,7 +170,6 @@ impl Cutter {
             gate: None,
             keeping,
             reached: Vec::new(),
-            noted: 0,
             waiting_lines: Vec::new(),
             turns: 0,
             over: false,
@@ -347,25 +344,29 @@ impl Cutter {
     /// Notes how far the open input was read, as far as whole records go.
     fn note_reached(&mut self) {
         let Some(open) = &self.open else { return };
-        // What is known of the last record stays true where nothing came after it.
-        if self.keeping.is_none() || self.lines.offset == self.noted {
+        if self.keeping.is_none() {
             return;
         }
-        self.noted = self.lines.offset;
+        let building = &self.building;
+        let (Some(segment), Some(span)) = (building.segments.last(), building.records.last())
+        else {
+            return;
+        };
+        // Where no record came, what is known of the one before stays; blank lines are read again.
+        if segment.partition != open.partition {
+            return;
+        }
         let mut reached = Reached {
             partition: open.partition,
             offset: self.lines.offset,
             line: self.lines.number,
             ..Reached::default()
         };
-        let building = &self.building;
-        if let (Some(segment), Some(span)) = (building.segments.last(), building.records.last())
-            && segment.partition == open.partition
-            && building
-                .oversize
-                .last()
-                .is_none_or(|(at, _)| at + 1 < building.records.len())
-        {
+        let is_whole = building
+            .oversize
+            .last()
+            .is_none_or(|(at, _)| at + 1 < building.records.len());
+        if is_whole {
             let bytes = &building.bytes[span.start..span.start + span.length];
             reached.last_offset = segment.offset + (span.start - segment.start) as u64;
             reached.last_length = span.length as u64;
@@ -421,7 +422,6 @@ impl Cutter {
                             exhausted: false,
                         });
                         let start = self.building.bytes.len();
-                        self.noted = opened.offset;
                         self.lines = Lines {
                             start,
                             scanned: start,

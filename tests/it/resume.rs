@@ -258,6 +258,43 @@ fn an_input_that_is_not_what_it_was_is_refused() {
 }
 
 #[test]
+fn what_was_read_to_the_end_of_an_epoch_is_still_looked_at() {
+    // With a blank line behind each.
+    let event = |id: i64| event(id, id as u32 % 60) + "\n";
+    let lines = |ids: std::ops::Range<i64>| ids.map(event).collect::<String>();
+    for (name, shorter) in [
+        ("a.jsonl", false),
+        ("a.jsonl.gz", false),
+        ("a.jsonl.gz", true),
+    ] {
+        let site = Site::new(&Config::default(), &[name, "b.jsonl"]);
+        site.write(name, lines(10..20));
+        site.write("b.jsonl", lines(20..25));
+        // The first epoch ends where the first file does.
+        let journaled = |inputs: &[&str]| {
+            site.set_rules(&Config::default(), inputs, "");
+            let plan = Plan {
+                is_final: false,
+                ..Plan::to_the_end(10)
+            };
+            process::run(&mut site.journaled(plan))
+        };
+        let inputs: &[&str] = match name {
+            // The end of the last input is not the end of its file.
+            "a.jsonl.gz" => &["a.jsonl.gz"],
+            _ => &["a.jsonl", "b.jsonl"],
+        };
+        journaled(inputs).expect_code(0);
+        let other = if shorter { 50..55 } else { 50..60 };
+        site.write(name, lines(other));
+        site.append("b.jsonl", lines(25..26).as_bytes());
+        let ended = journaled(inputs);
+        ended.expect_code(2);
+        ended.expect_said(&[name, "replaced"]);
+    }
+}
+
+#[test]
 fn outputs_that_are_gone_or_cut_are_rebuilt() {
     for config in [streams(), grace(), keep_last()] {
         let site = site_after_a_run(&config, content(5, 200));
@@ -442,6 +479,65 @@ fn a_crash_while_rules_change_leaves_the_old_or_the_new() {
         site.expect_outputs(expected, when);
         assert!(!site.path("out").join(&staged).exists(), "{when}");
     }
+}
+
+#[test]
+fn rules_change_under_a_horizon_and_what_was_known_before_is_not_used() {
+    let horizon = |horizon_ms| Config {
+        horizon_ms: Some(horizon_ms),
+        ..streams()
+    };
+    let small = "[journal]\nsegment = \"64KiB\"\n";
+    let content = content(18, 2500);
+    let last = *cuts(&mut Random::new(18), &content, 1).first().unwrap();
+    for (what, old, new) in [
+        ("a longer horizon", horizon(60_000), horizon(600_000)),
+        ("a shorter horizon", horizon(600_000), horizon(60_000)),
+        ("no horizon", horizon(60_000), streams()),
+        ("a horizon", streams(), horizon(60_000)),
+        (
+            "the copy that is kept",
+            horizon(60_000),
+            Config {
+                keep: Keep::Last,
+                ..horizon(60_000)
+            },
+        ),
+    ] {
+        let site = site(&old, &content[..last]);
+        site.set_rules(&old, &[FILE], small);
+        site.run(Plan::to_the_end(20));
+        // Something must have been laid down for this to be worth anything.
+        assert!(old.horizon_ms.is_none() || site.segments().len() > 1);
+        site.set_rules(&new, &[FILE], small);
+        site.run(Plan::to_the_end(20));
+        let done = site.outputs();
+        site.run(Plan::to_the_end(20));
+        site.expect_outputs(&done, what);
+        site.journal("compact", &[]).expect_code(0);
+        site.append(FILE, &content[last..]);
+        site.run(Plan::to_the_end(20));
+    }
+}
+
+#[test]
+fn outputs_that_other_rules_or_other_runs_have_written_do_not_fit() {
+    let content = content(19, 120);
+    let half = cuts(&mut Random::new(19), &content, 1)[0];
+    let site = site_after_a_run(&keep_last(), &content[..half]);
+    site.set_rules(&streams(), &[FILE], "");
+    site.run(Plan::to_the_end(7));
+    std::fs::remove_dir_all(site.path("out")).unwrap();
+    site.run(Plan::to_the_end(7));
+    site.check("the outputs are gone");
+    // Somebody else's lines, and more of them.
+    site.write("other.jsonl", [&content[half..], &content[..]].concat());
+    let mut other = site.plain("out");
+    other.arg("--input").arg(site.path("other.jsonl"));
+    process::run(&mut other).expect_code(0);
+    site.append(FILE, &content[half..]);
+    site.run(Plan::to_the_end(7));
+    site.check("another run has used the folder");
 }
 
 #[test]
