@@ -36,10 +36,15 @@ pub struct Input {
 
 type Reader = Box<dyn Read + Send>;
 
-enum Bytes {
+/// What is read where the caller stands.
+enum Ready {
     /// A file as it is: the only reader that fills memory without clearing it first.
     Plain(Counted),
-    Now(Reader),
+    Other(Reader),
+}
+
+enum Bytes {
+    Now(Ready),
     Later {
         chunks: Receiver<io::Result<Vec<u8>>>,
         rest: Vec<u8>,
@@ -66,14 +71,13 @@ impl Input {
         let label = path.display().to_string();
         let open = || -> io::Result<Bytes> {
             if path.metadata()?.is_file() {
-                open_file(path, skip, progress)
+                Ok(Bytes::Now(open_file(path, skip, progress)?))
             } else {
                 let path = path.to_owned();
                 Ok(Bytes::waiting_for(move || {
                     Ok(match open_file(&path, 0, progress)? {
-                        Bytes::Plain(file) => Box::new(file),
-                        Bytes::Now(reader) => reader,
-                        Bytes::Later { .. } => Box::new(io::empty()),
+                        Ready::Plain(file) => Box::new(file),
+                        Ready::Other(reader) => reader,
                     })
                 }))
             }
@@ -99,7 +103,7 @@ impl Input {
 
     /// Bytes that are there already.
     pub fn from_bytes(label: &str, content: Vec<u8>) -> Self {
-        let bytes = Bytes::Now(Box::new(io::Cursor::new(content)));
+        let bytes = Bytes::Now(Ready::Other(Box::new(io::Cursor::new(content))));
         Input {
             label: label.to_owned(),
             bytes,
@@ -117,14 +121,14 @@ impl Input {
     /// `Unavailable` where reading failed, a damaged compressed file included.
     pub fn fill(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<Fill> {
         let fill = match &mut self.bytes {
-            Bytes::Plain(file) => {
+            Bytes::Now(Ready::Plain(file)) => {
                 let fill = read_ahead(&file.inner, buffer, most);
                 if let Ok(Fill::Bytes(count)) = fill {
                     file.progress.fetch_add(count as u64, Ordering::Relaxed);
                 }
                 fill
             }
-            Bytes::Now(reader) => read_ahead(reader, buffer, most),
+            Bytes::Now(Ready::Other(reader)) => read_ahead(reader, buffer, most),
             Bytes::Later {
                 chunks,
                 rest,
@@ -181,7 +185,7 @@ impl Bytes {
 }
 
 /// Opens a file, compressed or not, past the first `skip` bytes of its content.
-fn open_file(path: &Path, skip: u64, progress: Arc<AtomicU64>) -> io::Result<Bytes> {
+fn open_file(path: &Path, skip: u64, progress: Arc<AtomicU64>) -> io::Result<Ready> {
     let mut file = File::open(path)?;
     // A compressed file of no bytes holds nothing, not half a header.
     let metadata = file.metadata()?;
@@ -200,10 +204,10 @@ fn open_file(path: &Path, skip: u64, progress: Arc<AtomicU64>) -> io::Result<Byt
     let mut reader: Reader = match compressed.as_deref() {
         Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(counted)),
         Some(_) => Box::new(zstd::stream::read::Decoder::new(counted)?),
-        None => return Ok(Bytes::Plain(counted)),
+        None => return Ok(Ready::Plain(counted)),
     };
     pass(&mut reader, skip)?;
-    Ok(Bytes::Now(reader))
+    Ok(Ready::Other(reader))
 }
 
 /// Reads `count` bytes and lets them go.

@@ -19,7 +19,7 @@ use super::commit::{Begun, Mark};
 use super::inputs::label_of;
 use super::journaling::{Columns, Journaling, Recovering, checkpoint_of};
 use super::lines::Sink;
-use super::outputs::tails_of;
+use super::outputs::tail_of;
 use super::recall::{Recall, RecallRules};
 use super::recollection::Recollection;
 use super::report::Recovery;
@@ -248,13 +248,14 @@ impl Resumption {
         // What other rules have published is not what these have.
         let amended = self.recovered.amended.last().map(|(epoch, _)| *epoch);
         let fits = |mark: &Mark| {
-            let tails = tails_of(folder, mark.lengths);
             mark.epoch < self.recovered.next_epoch
                 && amended.is_none_or(|amended| mark.epoch >= amended)
-                && (0..4).all(|sink| {
-                    let is_file = lengths[sink] != u64::MAX;
-                    mark.lengths[sink] <= lengths[sink]
-                        && (!is_file || mark.tails[sink] == tails[sink])
+                && (0..4).all(|sink| mark.lengths[sink] <= lengths[sink])
+                && Sink::ALL.into_iter().all(|sink| {
+                    let number = sink as usize;
+                    let path = folder.join(sink.file_name());
+                    let is_file = lengths[number] != u64::MAX;
+                    !is_file || tail_of(&path, mark.lengths[number]) == mark.tails[number]
                 })
         };
         let base = self.base();
