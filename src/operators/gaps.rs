@@ -1,27 +1,30 @@
-//! Runs of ids → the gaps between them.
+//! Edges of groups of ids → the gaps between them.
 //!
-//! **Semantics.** Input: a collection of runs of ids that were seen, disjoint within a sequence
-//! (see [`sightings`](super::sightings)). Output: a collection of the gaps, each the maximal run
-//! of missing ids between two that were seen, with the times of its neighbours. At every epoch the
-//! output is the set of gaps of the input at that epoch; only differences travel.
+//! **Semantics.** Input: of every group of ids the first and the last that was seen, whenever they
+//! change, and a collection of the gaps within groups (see [`sightings`](super::sightings)). Output:
+//! the collection of all gaps, each the maximal run of missing ids between two that were seen, with
+//! the times of its neighbours. At every epoch the output is the set of gaps of the input at that
+//! epoch; only differences travel.
 //!
-//! **State.** One entry a run, in a tree. A gap costs the same however wide it is.
+//! **State.** The edges of every group, the uppermost of each sequence at hand, the others in a tree.
+//! A gap costs the same however wide it is.
 //!
 //! **Partitioning.** By sequence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::{AsCollection, VecCollection};
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::SequenceKey;
-use super::per_epoch::PerEpoch;
-use super::sightings::Run;
+use super::parcel::{Parcel, by_addressee};
+use super::per_epoch::{PerEpoch, epoch_of};
 use crate::time::Epoch;
 
 /// A maximal run of missing ids between two ids that were seen.
@@ -35,7 +38,7 @@ pub struct Gap {
     pub below_time: i64,
     /// The earliest time of the id above.
     pub above_time: i64,
-    /// The tag of the id below, as [`Run::last_tag`].
+    /// The tag of the id below, as [`Edge::last_tag`].
     pub below_tag: u32,
 }
 
@@ -56,62 +59,103 @@ impl Gap {
     }
 }
 
-type Runs<S> = BTreeMap<(S, i64), Run>;
+/// The first and the last id of a group that were seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edge {
+    /// The group; the order of groups is that of their ids.
+    pub group: i64,
+    /// The first id.
+    pub first: i64,
+    /// The earliest time at which it was seen.
+    pub first_time: i64,
+    /// The last id.
+    pub last: i64,
+    /// The latest time at which it was seen.
+    pub last_time: i64,
+    /// The tag of the last id's sighting at `last_time`, the first in the input among equals.
+    pub last_tag: u32,
+}
 
-/// The gaps between `runs`; `route` is a hash of the sequence.
+impl Edge {
+    /// The gap between this group and one above, if there is one.
+    fn gap_to(&self, above: &Edge) -> Option<Gap> {
+        (self.last + 1 < above.first).then_some(Gap {
+            below: self.last,
+            above: above.first,
+            below_time: self.last_time,
+            above_time: above.first_time,
+            below_tag: self.last_tag,
+        })
+    }
+}
+
+/// All gaps: those `within` groups, and those between groups whose `edges` these are; `route` is a
+/// hash of the sequence, which has also told where the edges go.
 ///
 /// ```
-/// use amend::operators::gaps::gaps;
-/// use amend::operators::sightings::Run;
-/// use differential_dataflow::input::Input;
+/// use amend::operators::gaps::{Edge, gaps};
+/// use amend::operators::parcel::Parcel;
+/// use differential_dataflow::input::Input as _;
+/// use timely::dataflow::operators::Input as _;
 ///
 /// timely::execute_directly(|worker| {
 ///     let seen = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
 ///     let out = seen.clone();
-///     let mut input = worker.dataflow(|scope| {
-///         let (input, runs) = scope.new_collection();
-///         gaps::<u32, _>(runs, |stream| stream.into())
+///     let (mut within, mut edges) = worker.dataflow(|scope| {
+///         let (within, gaps_within) = scope.new_collection();
+///         let (edges, edge_stream) = scope.new_input::<Vec<_>>();
+///         gaps::<u32, _>(gaps_within, edge_stream, u64::from)
 ///             .inspect(move |((_, gap), _, diff)| out.borrow_mut().push((gap.from(), gap.to(), *diff)));
-///         input
+///         (within, edges)
 ///     });
-///     let run = |first, last| Run { first, last, first_time: 0, last_time: 0, last_tag: 0 };
-///     input.insert((1, run(1, 3)));
-///     input.insert((1, run(9, 9)));
-///     input.advance_to(1);
-///     input.insert((1, run(5, 5)));
-///     input.close();
+///     within.close();
+///     let edge = |group, first, last| Edge { group, first, last, first_time: 0, last_time: 0, last_tag: 0 };
+///     edges.send(Parcel { from: 0, to: 0, rows: vec![(1, edge(0, 1, 3)), (1, edge(3, 900, 901))] });
+///     edges.advance_to(1);
+///     edges.send(Parcel { from: 0, to: 0, rows: vec![(1, edge(1, 300, 300))] });
+///     edges.close();
 ///     while worker.has_dataflows() {
 ///         worker.step();
 ///     }
-///     assert_eq!(*seen.borrow(), [(4, 8, 1), (4, 4, 1), (4, 8, -1), (6, 8, 1)]);
+///     assert_eq!(*seen.borrow(), [(4, 899, 1), (4, 299, 1), (4, 899, -1), (301, 899, 1)]);
 /// });
 /// ```
 pub fn gaps<'scope, S, H>(
-    runs: VecCollection<'scope, Epoch, (S, Run)>,
+    within: VecCollection<'scope, Epoch, (S, Gap)>,
+    edges: StreamVec<'scope, Epoch, Parcel<(S, Edge)>>,
     route: H,
 ) -> VecCollection<'scope, Epoch, (S, Gap)>
 where
     S: SequenceKey,
     H: Fn(S) -> u64 + 'static,
 {
-    let mut builder = OperatorBuilder::new("Gaps".to_owned(), runs.inner.scope());
-    let exchange = Exchange::new(move |update: &((S, Run), Epoch, isize)| route(update.0.0));
-    let mut input = builder.new_input(runs.inner, exchange);
+    let mut builder = OperatorBuilder::new("Gaps".to_owned(), edges.scope());
+    let exchange = Exchange::new(move |update: &((S, Gap), Epoch, isize)| route(update.0.0));
+    let mut within = builder.new_input(within.inner, exchange);
+    let mut edges = builder.new_input(edges, by_addressee());
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
     builder.build(move |_| {
-        let mut waiting = PerEpoch::<Vec<((S, Run), isize)>>::new(1);
-        let mut runs = Runs::<S>::new();
-        let mut changes = Vec::new();
+        let mut waiting = PerEpoch::<Changes<S>>::new(1);
+        let mut known = Edges::default();
         move |frontiers| {
-            input.for_each(|capability, data| {
-                for (run, epoch, diff) in data.drain(..) {
-                    waiting.at(epoch, &capability).push((run, diff));
+            within.for_each(|capability, data| {
+                for (gap, epoch, diff) in data.drain(..) {
+                    waiting.at(epoch, &capability).within.push((gap, diff));
+                }
+            });
+            edges.for_each(|capability, data| {
+                if let Some(epoch) = epoch_of(&capability) {
+                    waiting.at(epoch, &capability).edges.append(data);
                 }
             });
             let mut output = output.activate();
-            while let Some((epoch, mut due)) = waiting.pop_passed(frontiers) {
-                renew(&mut runs, &mut due.data, &mut changes);
+            while let Some((epoch, due)) = waiting.pop_passed(frontiers) {
+                let mut changes = due.data.within;
+                for (stream, edge) in due.data.edges.iter().flat_map(|parcel| &parcel.rows) {
+                    known.renew(*stream, *edge, &mut changes);
+                }
+                consolidate(&mut changes);
                 output.session(&due.capabilities[0]).give_iterator(
                     changes
                         .drain(..)
@@ -123,72 +167,118 @@ where
     stream.as_collection()
 }
 
-/// Applies `updates` to `runs`, and puts what changes about the gaps into `changes`.
-///
-/// A gap changes only beside a run that changes, so the gaps that follow those runs and their
-/// predecessors are taken before and after.
-fn renew<S: SequenceKey>(
-    runs: &mut Runs<S>,
-    updates: &mut Vec<((S, Run), isize)>,
-    changes: &mut Vec<((S, Gap), isize)>,
-) {
-    changes.clear();
-    consolidate(updates);
-    let mut edges: Vec<(S, i64)> = updates
-        .iter()
-        .map(|((s, run), _)| (*s, run.first))
-        .collect();
-    edges.dedup();
-    take_gaps(runs, &edges, -1, changes);
-    for ((stream, run), diff) in updates.iter() {
-        if *diff < 0 {
-            runs.remove(&(*stream, run.first));
-        }
-    }
-    for ((stream, run), diff) in updates.iter() {
-        if *diff > 0 {
-            runs.insert((*stream, run.first), *run);
-        }
-    }
-    take_gaps(runs, &edges, 1, changes);
-    consolidate(changes);
+/// What arrived for an epoch.
+struct Changes<S> {
+    within: Vec<((S, Gap), isize)>,
+    edges: Vec<Parcel<(S, Edge)>>,
 }
 
-/// Appends the gaps that follow the runs at `edges`, and those that follow their predecessors,
-/// each once.
-fn take_gaps<S: SequenceKey>(
-    runs: &Runs<S>,
-    edges: &[(S, i64)],
-    diff: isize,
-    changes: &mut Vec<((S, Gap), isize)>,
-) {
-    let mut taken: Option<(S, i64)> = None;
-    for edge in edges {
-        let before = runs
-            .range(..*edge)
-            .next_back()
-            .filter(|((stream, _), _)| *stream == edge.0);
-        let at = runs.get_key_value(edge);
-        for (key, run) in [before, at].into_iter().flatten() {
-            if taken.is_some_and(|taken| *key <= taken) {
-                continue;
+impl<S> Default for Changes<S> {
+    fn default() -> Self {
+        Changes {
+            within: Vec::new(),
+            edges: Vec::new(),
+        }
+    }
+}
+
+/// The edges of all groups.
+struct Edges<S> {
+    /// Those of each sequence's uppermost group, which is the one that grows.
+    tops: HashMap<S, Edge, foldhash::fast::RandomState>,
+    /// Those of the groups below, by sequence and group.
+    others: BTreeMap<(S, i64), Edge>,
+}
+
+impl<S> Default for Edges<S> {
+    fn default() -> Self {
+        Edges {
+            tops: HashMap::default(),
+            others: BTreeMap::new(),
+        }
+    }
+}
+
+impl<S: SequenceKey> Edges<S> {
+    /// Takes note of a group's edges, and appends how the gaps beside the group change.
+    fn renew(&mut self, stream: S, edge: Edge, changes: &mut Vec<((S, Gap), isize)>) {
+        let Some(top) = self.tops.get_mut(&stream) else {
+            self.tops.insert(stream, edge);
+            return;
+        };
+        let group = edge.group;
+        if group == top.group && (edge.first, edge.first_time) == (top.first, top.first_time) {
+            *top = edge;
+            return;
+        }
+        let mut change = |below: Option<&Edge>, above: Option<&Edge>, diff| {
+            let gap = below.zip(above).and_then(|(below, above)| below.gap_to(above));
+            changes.extend(gap.map(|gap| ((stream, gap), diff)));
+        };
+        if group > top.group {
+            change(Some(top), Some(&edge), 1);
+            let below = std::mem::replace(top, edge);
+            self.others.insert((stream, below.group), below);
+            return;
+        }
+        let others = &mut self.others;
+        let below = others.range(..(stream, group)).next_back();
+        let below = below.filter(|((of, _), _)| *of == stream);
+        let below = below.map(|(_, edge)| *edge);
+        let (before, above) = if group == top.group {
+            (Some(std::mem::replace(top, edge)), None)
+        } else {
+            let before = others.insert((stream, group), edge);
+            let above = others.range((stream, group + 1)..).next();
+            let above = above.filter(|((of, _), _)| *of == stream);
+            (before, Some(above.map_or(*top, |(_, edge)| *edge)))
+        };
+        match &before {
+            None => change(below.as_ref(), above.as_ref(), -1),
+            Some(before) => {
+                change(below.as_ref(), Some(before), -1);
+                change(Some(before), above.as_ref(), -1);
             }
-            taken = Some(*key);
-            let next = runs
-                .range((std::ops::Bound::Excluded(*key), std::ops::Bound::Unbounded))
-                .next();
-            if let Some(((stream, above), next)) = next
-                && *stream == key.0
-                && run.last + 1 < *above
-            {
-                let gap = Gap {
-                    below: run.last,
-                    above: *above,
-                    below_time: run.last_time,
-                    above_time: next.first_time,
-                    below_tag: run.last_tag,
+        }
+        change(below.as_ref(), Some(&edge), 1);
+        change(Some(&edge), above.as_ref(), 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::workload::Random;
+
+    #[test]
+    fn oracle_changes_add_up_to_the_gaps_there_are() {
+        let mut random = Random::new(9);
+        for _ in 0..100 {
+            let mut known = Edges::default();
+            let mut plain = BTreeMap::<(u8, i64), Edge>::new();
+            let mut said = Vec::new();
+            for _ in 0..random.below(60) {
+                let stream = random.below(2) as u8;
+                let group = random.below(8) as i64 - 4;
+                let first = group * 8 + random.below(4) as i64;
+                let edge = Edge {
+                    group,
+                    first,
+                    first_time: random.below(2) as i64,
+                    last: first + random.below(4) as i64,
+                    last_time: random.below(2) as i64,
+                    last_tag: random.below(2) as u32,
                 };
-                changes.push(((key.0, gap), diff));
+                known.renew(stream, edge, &mut said);
+                plain.insert((stream, group), edge);
+                consolidate(&mut said);
+                let edges: Vec<_> = plain.iter().collect();
+                let pairs = edges.windows(2).filter(|pair| pair[0].0.0 == pair[1].0.0);
+                let mut expected: Vec<_> = pairs
+                    .filter_map(|pair| Some(((pair[0].0.0, pair[0].1.gap_to(pair[1].1)?), 1)))
+                    .collect();
+                expected.sort_unstable();
+                assert_eq!(said, expected);
             }
         }
     }

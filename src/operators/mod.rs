@@ -5,18 +5,20 @@
 //! `Result`. Every one applies an epoch strictly when the frontier has passed it, so that its
 //! output at an epoch is a function of its input up to that epoch.
 //!
-//! - [`sightings`]: ids seen in sequences → copies, and maximal runs of ids. Backed by [`blocks`].
-//! - [`gaps`]: runs of ids → the gaps between them.
+//! - [`sightings`]: ids seen in sequences → copies, gaps within groups of ids, and the edges of
+//!   groups. Backed by [`index`].
+//! - [`gaps`]: edges of groups → all gaps.
 //! - [`dedup`]: copies under any key → which one takes the seat, by a differential `reduce`.
 //! - [`retained`]: both at once under a horizon, behind which everything is forgotten.
 //! - [`watermark`]: event times → the watermark of the next epoch; [`ticks`]: the watermark and the
 //!   clock of a source that many workers read.
-//! - [`per_epoch`]: the stash of epochs that all operators here wait with.
+//! - [`per_epoch`]: the stash of epochs that all operators here wait with; [`parcel`]: what travels
+//!   between workers by the vector, and not one by one.
 
-pub mod blocks;
 pub mod dedup;
 pub mod gaps;
-mod grouping;
+pub mod index;
+pub mod parcel;
 pub mod per_epoch;
 pub mod retained;
 pub mod sightings;
@@ -89,13 +91,23 @@ pub struct Verdict {
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
 )]
+#[serde(from = "u64")]
 pub struct Print(u64);
 
+impl From<u64> for Print {
+    fn from(bits: u64) -> Self {
+        Print::from_bits(bits)
+    }
+}
+
 impl Print {
-    /// The print of a copy whose bytes have this hash.
+    /// Bits of a print.
+    pub const BITS: u32 = 48;
+
+    /// The print of a copy whose bytes have this hash, of which [`Print::BITS`] count.
     #[inline]
     pub fn new(hash: u64, valid: bool) -> Self {
-        Print(hash & !1 | u64::from(valid))
+        Print::from_bits(hash & !1 | u64::from(valid))
     }
 
     /// Whether the copy is valid.
@@ -114,15 +126,15 @@ impl Print {
         }
     }
 
-    /// As the payload of [`blocks`].
+    /// As a number, to be kept.
     #[inline]
     pub fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// From the payload of [`blocks`].
+    /// From a number that was kept.
     #[inline]
     pub fn from_bits(bits: u64) -> Self {
-        Print(bits)
+        Print(bits & ((1 << Print::BITS) - 1))
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Feeder<'a> {
     pub(super) clustered: bool,
     pub(super) inputs: Inputs,
     pub(super) reading: Reading,
+    /// The rows of the part at hand.
+    pub(super) rows: Rows,
     pub(super) office: Rc<Office>,
     /// The watermark that is set at each turn, where a script sets some.
     pub(super) steps: &'a [Option<i64>],
@@ -174,7 +176,8 @@ impl Feeder<'_> {
     }
 
     /// Decodes a part, where an earlier run has not done so, and keeps what it decoded.
-    fn read(&mut self, part: &Part, reader: u32, rows: &mut Rows) -> Vec<(u32, Finding)> {
+    fn read(&mut self, part: &Part, reader: u32) -> Vec<(u32, Finding)> {
+        let rows = &mut self.rows;
         if let Some(journaling) = self.journaling
             && let Some(frames) = journaling.frames(part.epoch, part.epoch_records)
         {
@@ -196,15 +199,14 @@ impl Feeder<'_> {
         let reader = self.index as u32;
         // Epochs that were recalled together are one, with the number of the last.
         self.inputs.advance_to(epoch);
-        let mut rows = Rows::default();
         if self.forgets {
             self.reading.streams.begin(epoch, under_way);
         }
         if part.base {
             self.office.bases.ask(epoch);
         }
-        let findings = self.read(&part, reader, &mut rows);
-        let inputs = &mut self.inputs;
+        let findings = self.read(&part, reader);
+        let (inputs, rows) = (&mut self.inputs, &mut self.rows);
         let names = [
             (false, &mut self.reading.streams),
             (true, &mut self.reading.types),
@@ -228,7 +230,9 @@ impl Feeder<'_> {
                 }
             }
         }
-        inputs.rows.send_batch(&mut rows.sightings);
+        for parcel in rows.sightings.parcels() {
+            inputs.rows.send(parcel);
+        }
         inputs.copies.send_batch(&mut rows.copies);
         inputs.retained.send_batch(&mut rows.retained);
         inputs.types.send_batch(&mut rows.types);
@@ -240,7 +244,7 @@ impl Feeder<'_> {
             };
             inputs.times.send(Times {
                 reader,
-                times: rows.times,
+                times: std::mem::take(&mut rows.times),
                 ended,
             });
         }

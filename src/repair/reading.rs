@@ -7,21 +7,22 @@ use super::names::LocalNames;
 use super::recollection::FrameShare;
 use super::renumber::TypeCount;
 use super::spec::{Dataflow, FillType, Keep};
-use super::wiring::CopyUpdate;
+use super::wiring::{CopyUpdate, by_group};
 use crate::event::{Decoder, DedupKey, Fault, Reason};
 use crate::io::part::{Part, Record};
 use crate::journal::columns::{Chunk, ChunkBuilder, EventRow, FAULT, HAS_VALID, LINE_BREAK, VALID};
 use crate::operators::dedup::Copied;
+use crate::operators::parcel::{Dealer, Spare};
 use crate::operators::retained::Row;
 use crate::operators::sightings::Sighting;
 use crate::operators::{Position, Print};
 use crate::time::EventTime;
 
 /// Rows of one part, for each input of the dataflow.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rows {
-    /// Every well-formed event.
-    pub sightings: Vec<Sighting<u32>>,
+    /// Every well-formed event, for the worker of its group of ids.
+    pub sightings: Dealer<Sighting<u32>>,
     /// Every well-formed event under its dedup key, where [`Sighting`]s do not tell copies.
     pub copies: Vec<CopyUpdate>,
     /// Every well-formed event, in place of both, where there is a horizon.
@@ -30,6 +31,19 @@ pub struct Rows {
     pub types: Vec<TypeCount>,
     /// Event times by input, in order, where the watermark matters.
     pub times: Vec<(u32, Vec<i64>)>,
+}
+
+impl Rows {
+    /// No rows, read by `reader`, one of `workers`.
+    pub fn new(reader: u32, workers: u32, spare: Spare<Sighting<u32>>) -> Self {
+        Rows {
+            sightings: Dealer::new(reader, workers, spare),
+            copies: Vec::new(),
+            retained: Vec::new(),
+            types: Vec::new(),
+            times: Vec::new(),
+        }
+    }
 }
 
 /// What was found about one record, other than that it is plain.
@@ -167,7 +181,6 @@ impl Reading {
         rows: &mut Rows,
         records: impl FnOnce(&mut Pass<'a>, &mut Rows),
     ) -> Vec<(u32, Finding)> {
-        rows.sightings.reserve(part.len());
         let mut pass = Pass {
             decoder: &mut self.decoder,
             streams: &mut self.streams,
@@ -469,7 +482,7 @@ impl Shelf<'_> {
             let key = key.to_vec();
             rows.retained.push(Row { seen, key });
         } else {
-            rows.sightings.push(seen);
+            rows.sightings.push(by_group(stream, id), seen);
         }
     }
 }

@@ -16,6 +16,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::names::Names;
+use super::wiring::by_group;
+use crate::operators::parcel::{Dealer, Parcel, Spare};
 use crate::operators::per_epoch::{PerEpoch, epoch_of};
 use crate::operators::sightings::Sighting;
 use crate::time::Epoch;
@@ -48,24 +50,24 @@ pub struct TypeCount {
 
 /// Rows and counts of one worker.
 type Read<'scope> = (
-    StreamVec<'scope, Epoch, Sighting<u32>>,
+    StreamVec<'scope, Epoch, Parcel<Sighting<u32>>>,
     StreamVec<'scope, Epoch, TypeCount>,
 );
 
 /// What arrived for an epoch.
 #[derive(Default)]
 struct Waiting {
-    rows: Vec<Sighting<u32>>,
+    rows: Vec<Parcel<Sighting<u32>>>,
     types: Vec<TypeCount>,
     fresh: Vec<Fresh>,
 }
 
-/// Gives the rows and counts that `worker` has read the numbers that all processes share, which
-/// are kept in `streams` and `types`.
+/// Gives the rows and counts that `worker`, one of `workers`, has read the numbers that all processes
+/// share, which are kept in `streams` and `types`; only then it is known who is to have the rows.
 pub fn renumber<'scope>(
     (rows, counts): Read<'scope>,
     fresh: StreamVec<'scope, Epoch, Fresh>,
-    worker: u32,
+    (worker, workers): (u32, u32),
     (streams, types): (Names, Names),
 ) -> Read<'scope> {
     let mut builder = OperatorBuilder::new("Renumber".to_owned(), rows.scope());
@@ -80,6 +82,7 @@ pub fn renumber<'scope>(
         let mut waiting = PerEpoch::<Waiting>::new(2);
         let mut stream_numbers = Numbers::new(streams, false);
         let mut type_numbers = Numbers::new(types, true);
+        let mut dealer = Dealer::new(worker, workers, Spare::default());
         move |frontiers| {
             rows.for_each(|capability, data| {
                 if let Some(epoch) = epoch_of(&capability) {
@@ -99,22 +102,23 @@ pub fn renumber<'scope>(
             let (mut rows, mut counts) = (row_output.activate(), count_output.activate());
             while let Some((_, due)) = waiting.pop_passed(frontiers) {
                 let Waiting {
-                    rows: mut these,
+                    rows: these,
                     types: mut those,
                     fresh,
                 } = due.data;
                 stream_numbers.learn(worker, &fresh);
                 type_numbers.learn(worker, &fresh);
-                for row in &mut these {
+                for mut row in these.into_iter().flat_map(|parcel| parcel.rows) {
                     row.stream = stream_numbers.shared(row.stream);
                     row.tag = type_numbers.shared(row.tag);
+                    dealer.push(by_group(row.stream, row.id), row);
                 }
                 for count in &mut those {
                     count.stream = stream_numbers.shared(count.stream);
                     count.r#type = type_numbers.shared(count.r#type);
                 }
                 rows.session(&due.capabilities[0])
-                    .give_iterator(these.into_iter());
+                    .give_iterator(dealer.parcels());
                 counts
                     .session(&due.capabilities[1])
                     .give_iterator(those.into_iter());

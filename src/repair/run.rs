@@ -22,7 +22,7 @@ use super::ledger;
 use super::lines::{Sink, Sources};
 use super::names::{LocalNames, Names};
 use super::outputs::open_outputs;
-use super::reading::{Needs, Reading};
+use super::reading::{Needs, Reading, Rows};
 use super::recollection::Recollection;
 use super::report::Report;
 use super::resume::{InputPlan, Resumption};
@@ -34,6 +34,7 @@ use crate::event::write::ReconstructedWriter;
 use crate::io::cutter::{EpochLimits, Keeping};
 use crate::io::output::Output;
 use crate::io::shared_cutter::SharedCutter;
+use crate::operators::parcel::Spare;
 use crate::runtime::clock::{self, Moment};
 use crate::runtime::cluster;
 use crate::runtime::halt::Halt;
@@ -373,7 +374,9 @@ impl Job {
             types: shared.1,
             clustered,
         };
-        let inputs = worker.dataflow(|scope| wiring::build(scope, &plan, &office));
+        let spare = Spare::default();
+        let inputs =
+            worker.dataflow(|scope| wiring::build(scope, &plan, &office, spare.clone()));
         let reading = Reading::new(
             &self.dataflow,
             LocalNames::new(streams),
@@ -394,6 +397,7 @@ impl Job {
             clustered,
             inputs,
             reading,
+            rows: Rows::new(index as u32, peers, spare),
             office: Rc::clone(&office),
             steps: &self.steps,
             journaling: self.journaling.as_ref(),

@@ -1,7 +1,7 @@
 //! The dataflow: which operator feeds which.
 //!
 //! ```text
-//! rows ──────► sightings ─ runs ─► gaps ─► fill ─ notes ─► ledger ─┐
+//! rows ──────► sightings ─ edges ► gaps ─► fill ─ notes ─► ledger ─┐
 //! copies ────► dedup ─┐ └ verdicts ──────┐  ▲ ▲                    ├─ sizes ─► commit
 //! types ─────────────────────────────────┼──┘ │                    │
 //! times ─────► watermark ────────────────┼────┘   ┌─ slips ► ledger│
@@ -37,8 +37,10 @@ use super::renumber::{Fresh, TypeCount, renumber};
 use super::spec::{Dataflow, Keep};
 use crate::operators::dedup::{Copied, dedup};
 use crate::operators::gaps::{Gap, gaps};
+use crate::operators::parcel::{Parcel, Spare};
 use crate::operators::per_epoch::{PerEpoch, epoch_of};
 use crate::operators::retained::{Forgotten, Retained, Row, retained};
+use crate::operators::index::group_of;
 use crate::operators::sightings::{Config, Sighting, sightings};
 use crate::operators::watermark::Bounds;
 use crate::operators::{Label, Verdict};
@@ -89,7 +91,7 @@ pub struct Inputs {
     /// Once an epoch.
     pub ticks: InputHandleVec<Epoch, Tick>,
     /// Every well-formed event.
-    pub rows: InputHandleVec<Epoch, Sighting<u32>>,
+    pub rows: InputHandleVec<Epoch, Parcel<Sighting<u32>>>,
     /// Every well-formed event under its dedup key, where they are needed.
     pub copies: InputHandleVec<Epoch, CopyUpdate>,
     /// Every well-formed event, where there is a horizon.
@@ -139,11 +141,18 @@ pub struct Plan {
 }
 
 /// Builds the dataflow of one worker.
-pub fn build(scope: Scope<'_, Epoch>, plan: &Plan, office: &Rc<Office>) -> Inputs {
+///
+/// The vectors that rows came in go back to `spare`.
+pub fn build(
+    scope: Scope<'_, Epoch>,
+    plan: &Plan,
+    office: &Rc<Office>,
+    spare: Spare<Sighting<u32>>,
+) -> Inputs {
     let dataflow = &plan.dataflow;
     let needs = Needs::of(dataflow);
     let (tick_input, ticks) = scope.new_input::<Vec<Tick>>();
-    let (row_input, rows) = scope.new_input::<Vec<Sighting<u32>>>();
+    let (row_input, rows) = scope.new_input::<Vec<Parcel<Sighting<u32>>>>();
     let (copy_input, copies) = scope.new_input::<Vec<CopyUpdate>>();
     let (retained_input, events) = scope.new_input::<Vec<Row>>();
     let (type_input, types) = scope.new_input::<Vec<TypeCount>>();
@@ -152,7 +161,7 @@ pub fn build(scope: Scope<'_, Epoch>, plan: &Plan, office: &Rc<Office>) -> Input
 
     let (rows, types) = if plan.clustered {
         let tables = (plan.streams.clone(), plan.types.clone());
-        renumber((rows, types), names, office.worker, tables)
+        renumber((rows, types), names, (office.worker, office.workers), tables)
     } else {
         (rows, types)
     };
@@ -161,7 +170,7 @@ pub fn build(scope: Scope<'_, Epoch>, plan: &Plan, office: &Rc<Office>) -> Input
     // What a script sets counts as the rest.
     let told = told.concat(set_watermarks(ticks.clone(), office.worker));
     let found = match &dataflow.horizon {
-        None => find(rows, copies, types, dataflow, needs),
+        None => find((rows, spare), copies, types, dataflow, needs),
         Some(_) => find_retained(events, told.clone(), ticks.clone(), plan, office),
     };
     let wanted = Wanted {
@@ -213,7 +222,10 @@ struct Findings<'scope> {
 
 /// Judges events of which none is ever forgotten.
 fn find<'scope>(
-    rows: StreamVec<'scope, Epoch, Sighting<u32>>,
+    (rows, spare): (
+        StreamVec<'scope, Epoch, Parcel<Sighting<u32>>>,
+        Spare<Sighting<u32>>,
+    ),
     copies: StreamVec<'scope, Epoch, CopyUpdate>,
     types: StreamVec<'scope, Epoch, TypeCount>,
     dataflow: &Dataflow,
@@ -225,9 +237,7 @@ fn find<'scope>(
         witnesses: needs.times,
     };
     let nothing = types.clone().flat_map(|_| None);
-    let by_group = |stream, group| mix(u64::from(stream) ^ mix(group as u64));
-    let by_stream = |stream| mix(u64::from(stream));
-    let sighted = sightings(rows, config, by_group);
+    let sighted = sightings(rows, config, by_stream, spare);
     let (verdicts, kept) = if needs.copies {
         judge_copies(copies, dataflow.keep)
     } else {
@@ -239,7 +249,7 @@ fn find<'scope>(
     Findings {
         verdicts,
         kept,
-        gaps: gaps(sighted.runs, by_stream).inner,
+        gaps: gaps(sighted.gaps, sighted.edges, by_stream).inner,
         types: types.exchange(move |count: &TypeCount| by_stream(count.stream)),
         witnesses: sighted
             .witnesses
@@ -257,7 +267,6 @@ fn find_retained<'scope>(
     office: &Rc<Office>,
 ) -> Findings<'scope> {
     let core = Rc::new(RefCell::new(office.bases.retained(&plan.dataflow)));
-    let by_stream = |stream| mix(u64::from(stream));
     let for_bases = Rc::clone(office);
     let on_applied =
         move |epoch, retained: &Retained| for_bases.bases.lay_retained(epoch, retained);
@@ -287,10 +296,22 @@ fn set_watermarks(
 
 /// The worker of a stream: all operators that keep something by stream agree on it.
 pub(super) fn is_home(stream: u32, worker: u32, workers: u32) -> bool {
-    mix(u64::from(stream)) % u64::from(workers) == u64::from(worker)
+    by_stream(stream) % u64::from(workers) == u64::from(worker)
+}
+
+/// A hash of a stream, which tells its worker.
+fn by_stream(stream: u32) -> u64 {
+    mix(u64::from(stream))
+}
+
+/// A hash of the group of an id of a stream, which tells the worker of the group.
+#[inline]
+pub(super) fn by_group(stream: u32, id: i64) -> u64 {
+    mix(u64::from(stream) ^ mix(group_of(id) as u64))
 }
 
 /// Spreads hashes whose low bits are alike.
+#[inline]
 fn mix(hash: u64) -> u64 {
     (hash ^ (hash >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
 }

@@ -79,6 +79,10 @@ fn parts(epochs: &[Vec<Vec<u8>>], most: usize, workers: usize) -> Vec<Vec<Part>>
     (0..epochs.len() as u64).map(parts).collect()
 }
 
+fn rows() -> Rows {
+    Rows::new(0, 1, Spare::default())
+}
+
 /// What comes of a part, as text.
 fn shown(rows: &mut Rows, findings: &[(u32, Finding)]) -> String {
     rows.types.sort_by_key(|it| (it.stream, it.r#type));
@@ -112,7 +116,7 @@ fn rows_from_columns_are_those_from_json() {
                     columns: None,
                 };
                 let mut readers = reading(&dataflow);
-                let (mut plain, mut kept) = (Rows::default(), Rows::default());
+                let (mut plain, mut kept) = (rows(), rows());
                 let findings = reading(&dataflow).read(&part, 0, &mut plain);
                 let (found, decoded) = readers.read_frames(&part, 0, &mut kept, &[share]);
                 assert_eq!(shown(&mut plain, &findings), shown(&mut kept, &found));
@@ -158,12 +162,12 @@ fn rows_from_columns_are_those_from_json() {
             (reading(&dataflow), reading(&dataflow), reading(&dataflow));
         for part in parts(&together, most, 2).remove(0) {
             let reader = part.worker as u32;
-            let mut rows = Rows::default();
+            let mut rows = rows();
             let findings = plain.read(&part, reader, &mut rows);
             let expected = shown(&mut rows, &findings);
             for (reading, shares, decodes) in [(&mut whole, &all, false), (&mut half, &some, true)]
             {
-                let mut rows = Rows::default();
+                let mut rows = rows();
                 let (findings, decoded) = reading.read_frames(&part, reader, &mut rows, shares);
                 assert_eq!(
                     expected,
