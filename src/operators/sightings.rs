@@ -25,7 +25,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::gaps::{Edge, Gap};
-use super::index::{Bits, Index, NOT_TOUCHED, first_id_of, group_of, slot_of};
+use super::index::{Bits, Group, Index, NOT_TOUCHED, first_id_of, group_of, slot_of};
 use super::parcel::{Dealer, Parcel, Spare, by_addressee};
 use super::per_epoch::{PerEpoch, epoch_of};
 use super::{Label, Position, Print, SequenceKey, Verdict};
@@ -226,16 +226,14 @@ struct InvalidCopy {
     print: Print,
 }
 
-/// A group that the epoch at hand touches.
+/// A group with sightings in the epoch at hand.
 #[derive(Clone, Copy, Debug)]
 struct Touched<S> {
     stream: S,
     group: i64,
     number: u32,
-    /// The ids that were seen before.
-    before: Bits,
-    /// Whether ids that were seen before were seen at further times.
-    retimed: bool,
+    /// How many sightings it has; then where the next of them is put, and at last where they end.
+    place: u32,
 }
 
 /// The state of one worker: the index, and what does not fit it.
@@ -246,35 +244,99 @@ struct Arrangement<S: SequenceKey> {
     invalid: HashMap<(S, i64, i64), Vec<InvalidCopy>>,
     /// The (time, tag) of ids that have a gap above or are the last of their group.
     tags: HashMap<(S, i64), (i64, u32)>,
-    epoch: OfEpoch<S>,
+    dealt: Dealt<S>,
+    /// Of the group at hand.
+    at_hand: AtHand<S>,
 }
 
-/// What is known of the epoch at hand only.
-struct OfEpoch<S> {
-    /// The groups of the rows of one parcel.
-    numbers: Vec<u32>,
-    touched: Vec<Touched<S>>,
+/// The sightings of an epoch, dealt to their groups.
+#[derive(Debug)]
+struct Dealt<S> {
+    /// Which of the groups each row belongs to.
+    groups_of_rows: Vec<u32>,
+    groups: Vec<Touched<S>>,
+    /// The rows, group by group, and each group's in the order of the input.
+    rows: Vec<Sighting<S>>,
+}
+
+/// What is known of the group at hand before this epoch, where it is not what is known of it now.
+#[derive(Debug)]
+struct AtHand<S> {
+    /// The ids that were seen.
+    before: Bits,
+    /// The earliest and the latest time of ids that have come to be seen at further times.
+    spans: Vec<(u8, (i64, i64))>,
     /// Sightings that are not valid, or whose event has no valid copy in the seat.
     doubtful: Vec<Sighting<S>>,
-    /// The earliest and the latest time before this epoch of ids that were seen at further times,
-    /// by the number of the group.
-    spans: HashMap<(u32, u8), (i64, i64), foldhash::fast::RandomState>,
-    /// The latest (time, tag) of every id, the first in the input among equals; where tags matter.
-    tags: HashMap<(S, i64), (i64, u32)>,
     gaps_before: Vec<Gap>,
     gaps_after: Vec<Gap>,
 }
 
-impl<S> Default for OfEpoch<S> {
+impl<S> Default for Dealt<S> {
     fn default() -> Self {
-        OfEpoch {
-            numbers: Vec::new(),
-            touched: Vec::new(),
+        Dealt {
+            groups_of_rows: Vec::new(),
+            groups: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+}
+
+impl<S> Default for AtHand<S> {
+    fn default() -> Self {
+        AtHand {
+            before: Bits::default(),
+            spans: Vec::new(),
             doubtful: Vec::new(),
-            spans: HashMap::default(),
-            tags: HashMap::new(),
             gaps_before: Vec::new(),
             gaps_after: Vec::new(),
+        }
+    }
+}
+
+impl<S: SequenceKey> Dealt<S> {
+    /// Deals the rows of `parcels` to their groups, which `index` then knows.
+    fn deal(&mut self, index: &mut Index<S>, parcels: &[Parcel<Sighting<S>>]) {
+        self.groups_of_rows.clear();
+        self.groups.clear();
+        // The groups of all rows are found before the first is looked into, so that the processor
+        // waits for the memory of many at a time.
+        for parcel in parcels {
+            let numbers = parcel.rows.iter().map(|row| {
+                let group = group_of(row.id);
+                index.number(row.stream, group)
+            });
+            self.groups_of_rows.extend(numbers);
+        }
+        let rows = || parcels.iter().flat_map(|parcel| &parcel.rows);
+        for (row, group_of_row) in rows().zip(&mut self.groups_of_rows) {
+            let number = *group_of_row;
+            let group = index.group_mut(number);
+            if group.touched == NOT_TOUCHED {
+                group.touched = self.groups.len() as u32;
+                self.groups.push(Touched {
+                    stream: row.stream,
+                    group: group_of(row.id),
+                    number,
+                    place: 0,
+                });
+            }
+            *group_of_row = group.touched;
+            self.groups[group.touched as usize].place += 1;
+        }
+        let mut next = 0;
+        for group in &mut self.groups {
+            let count = std::mem::replace(&mut group.place, next);
+            next += count;
+        }
+        self.rows.clear();
+        if let Some(any) = rows().next() {
+            self.rows.resize(next as usize, *any);
+        }
+        for (row, group) in rows().zip(&self.groups_of_rows) {
+            let place = &mut self.groups[*group as usize].place;
+            self.rows[*place as usize] = *row;
+            *place += 1;
         }
     }
 }
@@ -286,7 +348,8 @@ impl<S: SequenceKey> Arrangement<S> {
             index: Index::default(),
             invalid: HashMap::new(),
             tags: HashMap::new(),
-            epoch: OfEpoch::default(),
+            dealt: Dealt::default(),
+            at_hand: AtHand::default(),
         }
     }
 
@@ -294,124 +357,91 @@ impl<S: SequenceKey> Arrangement<S> {
     fn apply(&mut self, epoch: Epoch, parcels: &mut [Parcel<Sighting<S>>], said: &mut Said<S>) {
         // In the order of the input.
         parcels.sort_unstable_by_key(|parcel| parcel.from);
-        let mut numbers = std::mem::take(&mut self.epoch.numbers);
-        for parcel in parcels.iter() {
-            // All groups are found before the first is looked into: so the processor waits for the
-            // memory of many at a time.
-            numbers.clear();
-            let groups = parcel.rows.iter().map(|row| {
-                let group = group_of(row.id);
-                self.index.number(row.stream, group)
-            });
-            numbers.extend(groups);
-            for (row, number) in parcel.rows.iter().zip(&numbers) {
-                self.sight(epoch, row, *number, said);
-            }
+        let mut dealt = std::mem::take(&mut self.dealt);
+        dealt.deal(&mut self.index, parcels);
+        let mut from = 0;
+        for touched in &dealt.groups {
+            let to = touched.place as usize;
+            self.apply_group(epoch, touched, &dealt.rows[from..to], said);
+            from = to;
         }
-        self.epoch.numbers = numbers;
-        if !self.epoch.doubtful.is_empty() {
-            self.judge_doubtful(epoch, said);
-        }
-        let touched = std::mem::take(&mut self.epoch.touched);
-        for touched in &touched {
-            self.say_gaps(epoch, touched, said);
-            self.index.group_mut(touched.number).touched = NOT_TOUCHED;
-        }
-        self.epoch.touched = touched;
-        self.epoch.touched.clear();
-        self.epoch.spans.clear();
-        self.epoch.tags.clear();
+        self.dealt = dealt;
     }
 
-    /// Takes note of a sighting, unless what it says of its event must wait until all copies of the
-    /// epoch are known.
-    #[inline]
-    fn sight(&mut self, epoch: Epoch, row: &Sighting<S>, number: u32, said: &mut Said<S>) {
-        let slot = slot_of(row.id);
-        let group = self.index.group_mut(number);
-        if group.touched == NOT_TOUCHED {
-            group.touched = self.epoch.touched.len() as u32;
-            self.epoch.touched.push(Touched {
-                stream: row.stream,
-                group: group_of(row.id),
-                number,
-                before: *group.ids(),
-                retimed: false,
-            });
-        }
-        if self.config.tags {
-            let latest = (row.time, row.tag);
-            let known = self.epoch.tags.entry((row.stream, row.id));
-            let known = known.or_insert(latest);
-            if row.time > known.0 {
-                *known = latest;
+    /// Adds the sightings of one epoch in one group, in the order of the input.
+    fn apply_group(
+        &mut self,
+        epoch: Epoch,
+        touched: &Touched<S>,
+        rows: &[Sighting<S>],
+        said: &mut Said<S>,
+    ) {
+        let group = self.index.group_mut(touched.number);
+        group.touched = NOT_TOUCHED;
+        self.at_hand.before = *group.ids();
+        self.at_hand.spans.clear();
+        for row in rows {
+            let seat = group.print_at(slot_of(row.id), row.time);
+            if !self.config.verdicts {
+                if seat.is_none() {
+                    self.at_hand.seat(group, row, Print::default());
+                    if self.config.witnesses {
+                        said.witnesses.push((row.stream, row.id, row.time));
+                    }
+                }
+                continue;
+            }
+            match seat {
+                None if row.print.is_valid() => {
+                    said.kept += 1;
+                    self.at_hand.seat(group, row, row.print);
+                    if self.config.witnesses {
+                        said.witnesses.push((row.stream, row.id, row.time));
+                    }
+                }
+                Some(seat) if seat.is_valid() => said.verdicts.push(Verdict {
+                    position: position(epoch, row),
+                    label: row.print.label_beside(seat),
+                    open: false,
+                    diff: 1,
+                }),
+                // Either a later copy takes the seat, or this one has none yet.
+                _ => self.at_hand.doubtful.push(*row),
             }
         }
-        let seat = group.print_at(slot, row.time);
-        if !self.config.verdicts {
-            if seat.is_none() {
-                self.seat(row, number, Print::default(), said);
-            }
-            return;
+        if !self.at_hand.doubtful.is_empty() {
+            self.judge_doubtful(epoch, touched.number, said);
         }
-        match seat {
-            None if row.print.is_valid() => {
-                said.kept += 1;
-                self.seat(row, number, row.print, said);
-            }
-            Some(seat) if seat.is_valid() => said.verdicts.push(Verdict {
-                position: position(epoch, row),
-                label: row.print.label_beside(seat),
-                open: false,
-                diff: 1,
-            }),
-            // Either a later copy takes the seat, or this one has none yet.
-            _ => self.epoch.doubtful.push(*row),
+        let changed = self.index.group(touched.number).ids() != &self.at_hand.before;
+        if changed || !self.at_hand.spans.is_empty() {
+            self.say_gaps(epoch, touched, rows, said);
         }
     }
 
-    /// Gives the seat of an event that was not seen before to a copy with this print.
-    #[inline]
-    fn seat(&mut self, row: &Sighting<S>, number: u32, print: Print, said: &mut Said<S>) {
-        let slot = slot_of(row.id);
-        let group = self.index.group_mut(number);
-        if group.ids().contains(slot) {
-            let touched = &mut self.epoch.touched[group.touched as usize];
-            if touched.before.contains(slot) {
-                touched.retimed = true;
-                let spans = self.epoch.spans.entry((number, slot));
-                spans.or_insert_with(|| group.time_span(slot));
-            }
-        }
-        group.insert(slot, row.time, print);
-        if self.config.witnesses {
-            said.witnesses.push((row.stream, row.id, row.time));
-        }
-    }
-
-    /// Judges the sightings that had to wait, event by event.
+    /// Judges the sightings of a group that had to wait, event by event.
     #[cold]
-    fn judge_doubtful(&mut self, epoch: Epoch, said: &mut Said<S>) {
-        let mut doubtful = std::mem::take(&mut self.epoch.doubtful);
-        let event = |row: &Sighting<S>| (row.stream, row.id, row.time);
-        doubtful.sort_unstable_by_key(|row| (event(row), row.reader, row.index));
-        for copies in doubtful.chunk_by(|a, b| event(a) == event(b)) {
+    fn judge_doubtful(&mut self, epoch: Epoch, number: u32, said: &mut Said<S>) {
+        let mut doubtful = std::mem::take(&mut self.at_hand.doubtful);
+        doubtful.sort_unstable_by_key(|row| (row.id, row.time, row.reader, row.index));
+        for copies in doubtful.chunk_by(|a, b| (a.id, a.time) == (b.id, b.time)) {
             let first = &copies[0];
             let slot = slot_of(first.id);
-            let number = self.index.number(first.stream, group_of(first.id));
             let seat = self.index.group(number).print_at(slot, first.time);
             let seated = self.judge(epoch, copies, seat, said);
+            let group = self.index.group_mut(number);
             match seat {
-                None => self.seat(first, number, seated, said),
-                Some(seat) if seat != seated => {
-                    let group = self.index.group_mut(number);
-                    group.set_print(slot, first.time, seated);
+                None => {
+                    self.at_hand.seat(group, first, seated);
+                    if self.config.witnesses {
+                        said.witnesses.push((first.stream, first.id, first.time));
+                    }
                 }
+                Some(seat) if seat != seated => group.set_print(slot, first.time, seated),
                 Some(_) => {}
             }
         }
         doubtful.clear();
-        self.epoch.doubtful = doubtful;
+        self.at_hand.doubtful = doubtful;
     }
 
     /// Says what becomes of `copies`, all of one event and in the order of the input, beside the
@@ -495,72 +525,44 @@ impl<S: SequenceKey> Arrangement<S> {
     }
 
     /// Says how the gaps and the edges of a group have changed.
-    fn say_gaps(&mut self, epoch: Epoch, touched: &Touched<S>, said: &mut Said<S>) {
-        let (stream, number) = (touched.stream, touched.number);
-        let (before, after) = (touched.before, *self.index.group(number).ids());
-        if before == after && !touched.retimed {
-            return;
-        }
-        let mut gaps_before = std::mem::take(&mut self.epoch.gaps_before);
-        let mut gaps_after = std::mem::take(&mut self.epoch.gaps_after);
-        gaps_before.clear();
-        gaps_after.clear();
+    fn say_gaps(
+        &mut self,
+        epoch: Epoch,
+        touched: &Touched<S>,
+        rows: &[Sighting<S>],
+        said: &mut Said<S>,
+    ) {
+        let stream = touched.stream;
         let first_id = first_id_of(touched.group);
-        let id_at = |slot: u8| first_id + i64::from(slot);
-        let tag_before = |slot| {
-            let known = self.tags.get(&(stream, id_at(slot)));
-            known.map_or(0, |(_, tag)| *tag)
+        let at_hand = &mut self.at_hand;
+        let group = self.index.group(touched.number);
+        let (before, after) = (at_hand.before, *group.ids());
+        let spans = &at_hand.spans;
+        let span_before = |slot| {
+            let known = spans.iter().find(|(of, _)| *of == slot);
+            known.map_or_else(|| group.time_span(slot), |(_, span)| *span)
         };
-        let span_before = |slot| self.span_before(touched, slot);
-        before.for_each_gap(|below, above| {
-            gaps_before.push(Gap {
-                below: id_at(below),
-                above: id_at(above),
-                below_time: span_before(below).1,
-                above_time: span_before(above).0,
-                below_tag: tag_before(below),
-            });
-        });
-        let edges = before.first().zip(before.last());
-        let edge_before = edges.map(|(first, last)| Edge {
+        let describe = Describe {
+            stream,
             group: touched.group,
-            first: id_at(first),
-            first_time: span_before(first).0,
-            last: id_at(last),
-            last_time: span_before(last).1,
-            last_tag: tag_before(last),
-        });
+            tags: &self.tags,
+        };
+        let edge_before = describe.gaps(&before, span_before, &mut at_hand.gaps_before);
         if self.config.tags {
-            self.renew_tags(stream, first_id, &before, &after);
+            renew_tags(&mut self.tags, stream, first_id, rows, (&before, &after));
         }
-        let tag_after = |slot| {
-            let known = self.tags.get(&(stream, id_at(slot)));
-            known.map_or(0, |(_, tag)| *tag)
-        };
-        let group = self.index.group(number);
-        after.for_each_gap(|below, above| {
-            gaps_after.push(Gap {
-                below: id_at(below),
-                above: id_at(above),
-                below_time: group.time_span(below).1,
-                above_time: group.time_span(above).0,
-                below_tag: tag_after(below),
-            });
-        });
-        let edges = after.first().zip(after.last());
-        let edge_after = edges.map(|(first, last)| Edge {
+        let describe = Describe {
+            stream,
             group: touched.group,
-            first: id_at(first),
-            first_time: group.time_span(first).0,
-            last: id_at(last),
-            last_time: group.time_span(last).1,
-            last_tag: tag_after(last),
-        });
+            tags: &self.tags,
+        };
+        let span_after = |slot| group.time_span(slot);
+        let edge_after = describe.gaps(&after, span_after, &mut at_hand.gaps_after);
         if let Some(edge) = edge_after.filter(|_| edge_before != edge_after) {
             said.edges.push((stream, edge));
         }
         // Both are in order, and nearly all of them stand in both.
-        let (mut gone, mut come) = (&gaps_before[..], &gaps_after[..]);
+        let (mut gone, mut come) = (&at_hand.gaps_before[..], &at_hand.gaps_after[..]);
         while let Some(gap) = gone.first().into_iter().chain(come.first()).min().copied() {
             let was = take_if(&mut gone, &gap);
             let is = take_if(&mut come, &gap);
@@ -569,39 +571,95 @@ impl<S: SequenceKey> Arrangement<S> {
                 said.gaps.push(((stream, gap), epoch, diff));
             }
         }
-        self.epoch.gaps_before = gaps_before;
-        self.epoch.gaps_after = gaps_after;
     }
+}
 
-    /// The earliest and the latest time of an id that was seen before the epoch at hand, then.
-    fn span_before(&self, touched: &Touched<S>, slot: u8) -> (i64, i64) {
-        let retimed = touched
-            .retimed
-            .then(|| self.epoch.spans.get(&(touched.number, slot)).copied());
-        let group = self.index.group(touched.number);
-        retimed.flatten().unwrap_or_else(|| group.time_span(slot))
-    }
-
-    /// Keeps the tags of ids that have a gap above or are the last of their group, and of no others.
-    fn renew_tags(&mut self, stream: S, first_id: i64, before: &Bits, after: &Bits) {
-        let ends = |ids: &Bits| {
-            let mut ends: Vec<u8> = Vec::new();
-            ids.for_each_gap(|below, _| ends.push(below));
-            ends.extend(ids.last());
-            ends
-        };
-        let (ends_before, ends_after) = (ends(before), ends(after));
-        for slot in ends_before.iter().filter(|slot| !ends_after.contains(slot)) {
-            self.tags.remove(&(stream, first_id + i64::from(*slot)));
+impl<S> AtHand<S> {
+    /// Gives the seat of an event that was not seen before to a copy with this print.
+    #[inline]
+    fn seat(&mut self, group: &mut Group, row: &Sighting<S>, print: Print) {
+        let slot = slot_of(row.id);
+        if self.before.contains(slot) && !self.spans.iter().any(|(of, _)| *of == slot) {
+            self.spans.push((slot, group.time_span(slot)));
         }
-        for slot in ends_after {
-            let key = (stream, first_id + i64::from(slot));
-            if let Some(latest) = self.epoch.tags.get(&key) {
-                let known = self.tags.entry(key).or_insert(*latest);
-                if latest.0 > known.0 {
-                    *known = *latest;
-                }
-            }
+        group.insert(slot, row.time, print);
+    }
+}
+
+/// Describes the gaps of a group.
+struct Describe<'a, S> {
+    stream: S,
+    group: i64,
+    tags: &'a HashMap<(S, i64), (i64, u32)>,
+}
+
+impl<S: SequenceKey> Describe<'_, S> {
+    /// Puts the gaps between `ids` into `gaps`, and returns the edges.
+    #[inline]
+    fn gaps(
+        &self,
+        ids: &Bits,
+        span: impl Fn(u8) -> (i64, i64),
+        gaps: &mut Vec<Gap>,
+    ) -> Option<Edge> {
+        let first_id = first_id_of(self.group);
+        let id_at = |slot: u8| first_id + i64::from(slot);
+        let tag = |slot| {
+            let known = self.tags.get(&(self.stream, id_at(slot)));
+            known.map_or(0, |(_, tag)| *tag)
+        };
+        gaps.clear();
+        ids.for_each_gap(|below, above| {
+            gaps.push(Gap {
+                below: id_at(below),
+                above: id_at(above),
+                below_time: span(below).1,
+                above_time: span(above).0,
+                below_tag: tag(below),
+            });
+        });
+        let (first, last) = (ids.first()?, ids.last()?);
+        Some(Edge {
+            group: self.group,
+            first: id_at(first),
+            first_time: span(first).0,
+            last: id_at(last),
+            last_time: span(last).1,
+            last_tag: tag(last),
+        })
+    }
+}
+
+/// Keeps the tags of ids of a group that have a gap above or are its last, and of no others.
+///
+/// An id comes to be such a one only in the epoch in which it is first seen, because ids stay.
+fn renew_tags<S: SequenceKey>(
+    tags: &mut HashMap<(S, i64), (i64, u32)>,
+    stream: S,
+    first_id: i64,
+    rows: &[Sighting<S>],
+    (before, after): (&Bits, &Bits),
+) {
+    let ends = |ids: &Bits| {
+        let mut ends = Bits::default();
+        ids.for_each_gap(|below, _| ends.insert(below));
+        ids.last().into_iter().for_each(|last| ends.insert(last));
+        ends
+    };
+    let (ends_before, ends_after) = (ends(before), ends(after));
+    for row in rows {
+        if !ends_after.contains(slot_of(row.id)) {
+            continue;
+        }
+        let latest = (row.time, row.tag);
+        let known = tags.entry((stream, row.id)).or_insert(latest);
+        if row.time > known.0 {
+            *known = latest;
+        }
+    }
+    for slot in 0..=u8::MAX {
+        if ends_before.contains(slot) && !ends_after.contains(slot) {
+            tags.remove(&(stream, first_id + i64::from(slot)));
         }
     }
 }

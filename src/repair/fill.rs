@@ -190,14 +190,36 @@ struct Stream {
     sparse: bool,
 }
 
+/// What the most frequent type was, by stream.
+type TypesBefore = HashMap<u32, Option<u32>, foldhash::fast::RandomState>;
+
+impl Stream {
+    /// A stream of which nothing is known; its number is held.
+    fn new(number: u32, names: &Names, rules: &GapsSpec) -> Self {
+        names.hold(number);
+        Stream {
+            types: TypeCounts::default(),
+            due: if waits(rules) { i64::MIN } else { i64::MAX },
+            narrow: 0,
+            sparse: false,
+        }
+    }
+}
+
+/// Whether missing ids must wait for the watermark.
+fn waits(rules: &GapsSpec) -> bool {
+    rules.grace_us > 0
+}
+
 /// Events by type.
 #[derive(Debug, Default)]
 struct TypeCounts {
     counts: Vec<(u32, u64)>,
     /// Where each type stands in `counts`, once there are many.
-    index: HashMap<u32, usize, foldhash::fast::RandomState>,
-    /// Where the most frequent type stands.
-    most: Option<usize>,
+    #[expect(clippy::box_collection, reason = "most streams have none, and no room for it")]
+    index: Option<Box<HashMap<u32, u32, foldhash::fast::RandomState>>>,
+    /// Where the most frequent type stands, if there is one.
+    most: u32,
 }
 
 /// Up to this many types are looked for one by one.
@@ -266,11 +288,6 @@ impl Filler {
         self.watermark
     }
 
-    /// Whether missing ids must wait for the watermark.
-    fn waits(&self) -> bool {
-        self.rules.grace_us > 0
-    }
-
     /// Applies one epoch, which comes after all that were applied; appends what changes.
     pub fn apply(&mut self, mut epoch: EpochOfGaps, notes: &mut Vec<Note>) {
         if let Some(survey) = epoch.survey.take() {
@@ -303,15 +320,13 @@ impl Filler {
                 .retain(|Reverse((_, stream, _))| !gone.contains(stream));
         }
         let mut due: HashMap<u32, i64, foldhash::fast::RandomState> = HashMap::default();
-        if self.waits() {
+        if waits(&self.rules) {
             self.pass_watermark(&epoch.witnesses, &mut due);
         }
         epoch.gaps.sort_unstable();
-        epoch
-            .types
-            .sort_unstable_by_key(|count| (count.stream, count.r#type));
+        let types_before = self.count_types(&epoch.types);
         let mut touched: Vec<u32> = epoch.gaps.iter().map(|((stream, _), _)| *stream).collect();
-        touched.extend(epoch.types.iter().map(|count| count.stream));
+        touched.extend(types_before.keys());
         touched.extend(due.keys());
         touched.extend(
             epoch
@@ -322,23 +337,23 @@ impl Filler {
                     Forgotten::Gap { .. } | Forgotten::Sequence(_) => None,
                 }),
         );
-        if epoch.last && self.waits() {
+        if epoch.last && waits(&self.rules) {
             touched.extend(self.gaps.keys().map(|(stream, _)| *stream));
         }
         touched.sort_unstable();
         touched.dedup();
 
         let mut tally = settled;
-        let (mut gaps, mut types) = (&epoch.gaps[..], &epoch.types[..]);
+        let mut gaps = &epoch.gaps[..];
         for stream in touched {
             let gaps_here = take_while(&mut gaps, |((of, _), _)| *of == stream);
-            let types_here = take_while(&mut types, |count| count.stream == stream);
+            let type_before = types_before.get(&stream).copied();
             let due = if epoch.last {
                 Some(i64::MAX)
             } else {
                 due.get(&stream).copied()
             };
-            self.apply_stream(stream, gaps_here, types_here, due, notes, &mut tally);
+            self.apply_stream(stream, gaps_here, type_before, due, notes, &mut tally);
         }
         if tally != Tally::default() {
             notes.push(Note::Tally(tally));
@@ -346,6 +361,23 @@ impl Filler {
         if epoch.last {
             self.finish(notes);
         }
+    }
+
+    /// Counts events by their types, and returns what the most frequent type was before of streams in
+    /// which it changes at times. Most streams have events and nothing else in an epoch, so this is all
+    /// that is done for them.
+    fn count_types(&mut self, types: &[TypeCount]) -> TypesBefore {
+        let mut types_before = TypesBefore::default();
+        for seen in types {
+            let stream = self.streams.entry(seen.stream);
+            let stream = stream.or_insert_with(|| Stream::new(seen.stream, &self.names.0, &self.rules));
+            let before = stream.types.most_frequent();
+            stream.types.add(seen.r#type, seen.count, &self.names.1);
+            if stream.types.most_frequent() != before {
+                types_before.entry(seen.stream).or_insert(before);
+            }
+        }
+        types_before
     }
 
     /// Moves ids that the watermark has passed by the grace from `waiting` to `due`: of each
@@ -380,27 +412,15 @@ impl Filler {
         &mut self,
         number: u32,
         gaps: &[((u32, Gap), isize)],
-        types: &[TypeCount],
+        type_before: Option<Option<u32>>,
         due: Option<i64>,
         notes: &mut Vec<Note>,
         tally: &mut Tally,
     ) {
-        let nothing_due = if self.waits() { i64::MIN } else { i64::MAX };
-        let names = &self.names.0;
-        let stream = self.streams.entry(number).or_insert_with(|| {
-            names.hold(number);
-            Stream {
-                types: TypeCounts::default(),
-                due: nothing_due,
-                narrow: 0,
-                sparse: false,
-            }
-        });
-        let type_before = self.fixed_type.or(stream.types.most_frequent());
-        for seen in types {
-            stream.types.add(seen.r#type, seen.count, &self.names.1);
-        }
+        let stream = self.streams.entry(number);
+        let stream = stream.or_insert_with(|| Stream::new(number, &self.names.0, &self.rules));
         let type_after = self.fixed_type.or(stream.types.most_frequent());
+        let type_before = type_before.map_or(type_after, |before| self.fixed_type.or(before));
         let due_before = stream.due;
         let due_after = due_before.max(due.unwrap_or(i64::MIN));
         stream.due = due_after;
@@ -449,8 +469,13 @@ impl Filler {
         let shown_after = self.rules.reconstruct && !sparse_after;
         let same_rules = shown_before == shown_after
             && (type_before == type_after || self.rules.r#type != FillType::MostFrequent);
-        if gone.is_empty() && come.is_empty() && same_rules {
-            return;
+        if gone.is_empty() && come.is_empty() && sparse_before == sparse_after {
+            let mut stand = self
+                .gaps
+                .range((number, i64::MIN)..=(number, due_after));
+            if same_rules || stand.next().is_none() {
+                return;
+            }
         }
 
         let name = self.names.0.name(number);
@@ -744,38 +769,44 @@ impl Filler {
 
 impl TypeCounts {
     fn most_frequent(&self) -> Option<u32> {
-        self.most.map(|at| self.counts[at].0)
+        self.counts.get(self.most as usize).map(|(most, _)| *most)
     }
 
     /// Counts are only ever raised, so the most frequent type is the one so far or the one raised.
     fn add(&mut self, r#type: u32, count: u64, names: &Names) {
-        let at = if self.counts.len() <= FEW_TYPES {
-            self.counts.iter().position(|(known, _)| *known == r#type)
-        } else {
-            if self.index.is_empty() {
-                self.index.extend(
-                    self.counts
-                        .iter()
-                        .enumerate()
-                        .map(|(at, (known, _))| (*known, at)),
-                );
-            }
-            self.index.get(&r#type).copied()
-        };
-        let at = at.unwrap_or_else(|| {
-            self.counts.push((r#type, 0));
-            let at = self.counts.len() - 1;
-            if !self.index.is_empty() {
-                self.index.insert(r#type, at);
-            }
-            at
-        });
+        let at = self.place(r#type);
         self.counts[at].1 += count;
-        let most = self.most.unwrap_or(at);
+        let most = self.most as usize;
+        if at == most {
+            return;
+        }
         let ahead = self.counts[at].1.cmp(&self.counts[most].1);
         let wins =
             ahead.is_gt() || ahead.is_eq() && names.name(r#type) < names.name(self.counts[most].0);
-        self.most = Some(if wins { at } else { most });
+        if wins {
+            self.most = at as u32;
+        }
+    }
+
+    /// Where a type stands in `counts`; at their end, where it did not.
+    fn place(&mut self, r#type: u32) -> usize {
+        let end = self.counts.len();
+        let known = if end <= FEW_TYPES {
+            self.counts.iter().position(|(known, _)| *known == r#type)
+        } else {
+            let counts = self.counts.iter().zip(0..);
+            let index = self
+                .index
+                .get_or_insert_with(|| Box::new(counts.map(|((known, _), at)| (*known, at)).collect()));
+            index.get(&r#type).map(|at| *at as usize)
+        };
+        known.unwrap_or_else(|| {
+            self.counts.push((r#type, 0));
+            if let Some(index) = &mut self.index {
+                index.insert(r#type, end as u32);
+            }
+            end
+        })
     }
 }
 

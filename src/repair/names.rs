@@ -136,8 +136,10 @@ impl Table {
 #[derive(Debug)]
 pub struct LocalNames {
     shared: Names,
-    /// The number of each name, and the epoch in which it was last asked for.
-    known: HashMap<Box<str>, (u32, Epoch), foldhash::fast::RandomState>,
+    /// The number of each name, and the epoch in which it was last asked for. Short names lie in the
+    /// table itself.
+    short: HashMap<Short, (u32, Epoch), foldhash::fast::RandomState>,
+    long: HashMap<Box<str>, (u32, Epoch), foldhash::fast::RandomState>,
     /// Names that this worker met since they were last taken.
     fresh: Vec<(u32, Box<str>)>,
     epoch: Epoch,
@@ -156,7 +158,8 @@ impl LocalNames {
     pub fn new(shared: Names) -> Self {
         LocalNames {
             shared,
-            known: HashMap::default(),
+            short: HashMap::default(),
+            long: HashMap::default(),
             fresh: Vec::new(),
             epoch: 0,
             most: FEW_NAMES,
@@ -168,30 +171,30 @@ impl LocalNames {
     #[inline]
     pub fn number(&mut self, name: &str) -> u32 {
         let Some(short) = Short::of(name) else {
-            return self.look_up(name);
+            return match self.long.get_mut(name) {
+                Some(known) => used(known, self.epoch),
+                None => self.meet(name, None),
+            };
         };
         if let Some(number) = self.recent.get(short) {
             return number;
         }
-        let number = self.look_up(name);
+        let number = match self.short.get_mut(&short) {
+            Some(known) => used(known, self.epoch),
+            None => self.meet(name, Some(short)),
+        };
         self.recent.set(short, number);
         number
     }
 
-    fn look_up(&mut self, name: &str) -> u32 {
-        match self.known.get_mut(name) {
-            Some((number, used)) => {
-                *used = self.epoch;
-                *number
-            }
-            None => self.meet(name),
-        }
-    }
-
     #[cold]
-    fn meet(&mut self, name: &str) -> u32 {
+    fn meet(&mut self, name: &str, short: Option<Short>) -> u32 {
         let number = self.shared.number_held(name);
-        self.known.insert(name.into(), (number, self.epoch));
+        let known = (number, self.epoch);
+        match short {
+            Some(short) => self.short.insert(short, known),
+            None => self.long.insert(name.into(), known),
+        };
         self.fresh.push((number, name.into()));
         number
     }
@@ -207,41 +210,56 @@ impl LocalNames {
         self.epoch = epoch;
         // So that every name that is used is seen to be.
         self.recent.clear();
-        if self.known.len() <= self.most {
+        if self.short.len() + self.long.len() <= self.most {
             return;
         }
         let before = epoch.saturating_sub(IDLE_EPOCHS).min(under_way);
-        self.known.retain(|_, (number, used)| {
+        let stays = |(number, used): &mut (u32, Epoch)| {
             let stays = *used >= before;
             if !stays {
                 self.shared.release(*number);
             }
             stays
-        });
-        self.most = (2 * self.known.len()).max(FEW_NAMES);
-        self.known.shrink_to(self.most);
+        };
+        self.short.retain(|_, known| stays(known));
+        self.long.retain(|_, known| stays(known));
+        self.most = (2 * (self.short.len() + self.long.len())).max(FEW_NAMES);
+        self.short.shrink_to(self.most);
+        self.long.shrink_to(self.most);
     }
 }
 
+/// The number of a known name, which is used in `epoch`.
+#[inline]
+fn used((number, last): &mut (u32, Epoch), epoch: Epoch) -> u32 {
+    *last = epoch;
+    *number
+}
+
 /// A name of few bytes, whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Short {
-    /// Its first bytes and its last, which overlap where there are fewer.
+    /// Its first bytes,
     first: u64,
-    last: u64,
-    length: usize,
+    /// and its last, which overlap those where there are fewer; the uppermost byte is its length.
+    rest: u64,
 }
 
 impl Short {
-    const BYTES_MAX: usize = 16;
+    const BYTES_MAX: usize = 15;
 
     #[inline]
     fn of(name: &str) -> Option<Short> {
         let bytes = name.as_bytes();
+        let length = bytes.len();
+        if length > Self::BYTES_MAX {
+            return None;
+        }
         let (first, last) = if let (Some(first), Some(last)) =
             (bytes.first_chunk::<8>(), bytes.last_chunk::<8>())
         {
-            (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
+            // Of two times eight bytes the one in the middle is there twice.
+            (u64::from_le_bytes(*first), u64::from_le_bytes(*last) >> 8)
         } else if let (Some(first), Some(last)) =
             (bytes.first_chunk::<4>(), bytes.last_chunk::<4>())
         {
@@ -251,18 +269,14 @@ impl Short {
             let fold = |number, byte: &u8| number << 8 | u64::from(*byte);
             (bytes.iter().fold(0, fold), 0)
         };
-        let length = bytes.len();
-        (length <= Self::BYTES_MAX).then_some(Short {
-            first,
-            last,
-            length,
-        })
+        let rest = last | (length as u64) << 56;
+        Some(Short { first, rest })
     }
 
     #[inline]
     fn slot(self) -> usize {
         let hash = self.first.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            ^ self.last.wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
+            ^ self.rest.wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
         (hash >> (u64::BITS - RECENT_BITS)) as usize
     }
 }
