@@ -23,6 +23,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::SequenceKey;
+use super::index::group_of;
 use super::parcel::{Parcel, by_addressee};
 use super::per_epoch::{PerEpoch, epoch_of};
 use crate::time::Epoch;
@@ -59,15 +60,11 @@ impl Gap {
     }
 }
 
-/// The first and the last id of a group that were seen.
+/// How the first and the last id of a group that were seen have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edge {
-    /// The group; the order of groups is that of their ids.
-    pub group: i64,
-    /// The first id.
-    pub first: i64,
-    /// The earliest time at which it was seen.
-    pub first_time: i64,
+    /// The first id, and the earliest time at which it was seen; none where both are as before.
+    pub first: Option<(i64, i64)>,
     /// The last id.
     pub last: i64,
     /// The latest time at which it was seen.
@@ -76,9 +73,36 @@ pub struct Edge {
     pub last_tag: u32,
 }
 
-impl Edge {
+/// The first and the last id of a group that were seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Extent {
+    first: i64,
+    first_time: i64,
+    last: i64,
+    last_time: i64,
+    last_tag: u32,
+}
+
+impl Extent {
+    fn group(&self) -> i64 {
+        group_of(self.last)
+    }
+
+    /// What it is once `edge` is known; of a group of which nothing is known yet, `edge` has both ends.
+    fn renewed(before: Option<&Extent>, edge: &Edge) -> Extent {
+        let known = || before.map(|before| (before.first, before.first_time));
+        let (first, first_time) = edge.first.or_else(known).unwrap_or_default();
+        Extent {
+            first,
+            first_time,
+            last: edge.last,
+            last_time: edge.last_time,
+            last_tag: edge.last_tag,
+        }
+    }
+
     /// The gap between this group and one above, if there is one.
-    fn gap_to(&self, above: &Edge) -> Option<Gap> {
+    fn gap_to(&self, above: &Extent) -> Option<Gap> {
         (self.last + 1 < above.first).then_some(Gap {
             below: self.last,
             above: above.first,
@@ -109,10 +133,10 @@ impl Edge {
 ///         (within, edges)
 ///     });
 ///     within.close();
-///     let edge = |group, first, last| Edge { group, first, last, first_time: 0, last_time: 0, last_tag: 0 };
-///     edges.send(Parcel { from: 0, to: 0, rows: vec![(1, edge(0, 1, 3)), (1, edge(3, 900, 901))] });
+///     let edge = |first, last| Edge { first: Some((first, 0)), last, last_time: 0, last_tag: 0 };
+///     edges.send(Parcel { from: 0, to: 0, rows: vec![(1, edge(1, 3)), (1, edge(900, 901))] });
 ///     edges.advance_to(1);
-///     edges.send(Parcel { from: 0, to: 0, rows: vec![(1, edge(1, 300, 300))] });
+///     edges.send(Parcel { from: 0, to: 0, rows: vec![(1, edge(300, 300))] });
 ///     edges.close();
 ///     while worker.has_dataflows() {
 ///         worker.step();
@@ -153,7 +177,7 @@ where
             while let Some((epoch, due)) = waiting.pop_passed(frontiers) {
                 let mut changes = due.data.within;
                 for (stream, edge) in due.data.edges.iter().flat_map(|parcel| &parcel.rows) {
-                    known.renew(*stream, *edge, &mut changes);
+                    known.renew(*stream, edge, &mut changes);
                 }
                 consolidate(&mut changes);
                 output.session(&due.capabilities[0]).give_iterator(
@@ -185,9 +209,9 @@ impl<S> Default for Changes<S> {
 /// The edges of all groups.
 struct Edges<S> {
     /// Those of each sequence's uppermost group, which is the one that grows.
-    tops: HashMap<S, Edge, foldhash::fast::RandomState>,
+    tops: HashMap<S, Extent, foldhash::fast::RandomState>,
     /// Those of the groups below, by sequence and group.
-    others: BTreeMap<(S, i64), Edge>,
+    others: BTreeMap<(S, i64), Extent>,
 }
 
 impl<S> Default for Edges<S> {
@@ -201,38 +225,44 @@ impl<S> Default for Edges<S> {
 
 impl<S: SequenceKey> Edges<S> {
     /// Takes note of a group's edges, and appends how the gaps beside the group change.
-    fn renew(&mut self, stream: S, edge: Edge, changes: &mut Vec<((S, Gap), isize)>) {
+    fn renew(&mut self, stream: S, edge: &Edge, changes: &mut Vec<((S, Gap), isize)>) {
         let Some(top) = self.tops.get_mut(&stream) else {
-            self.tops.insert(stream, edge);
+            self.tops.insert(stream, Extent::renewed(None, edge));
             return;
         };
-        let group = edge.group;
-        if group == top.group && (edge.first, edge.first_time) == (top.first, top.first_time) {
-            *top = edge;
+        let group = group_of(edge.last);
+        let is_top = group == top.group();
+        if is_top && edge.first.is_none() {
+            *top = Extent::renewed(Some(top), edge);
             return;
         }
-        let mut change = |below: Option<&Edge>, above: Option<&Edge>, diff| {
+        let mut change = |below: Option<&Extent>, above: Option<&Extent>, diff| {
             let gap = below.zip(above).and_then(|(below, above)| below.gap_to(above));
             changes.extend(gap.map(|gap| ((stream, gap), diff)));
         };
-        if group > top.group {
-            change(Some(top), Some(&edge), 1);
-            let below = std::mem::replace(top, edge);
-            self.others.insert((stream, below.group), below);
+        if group > top.group() {
+            let after = Extent::renewed(None, edge);
+            change(Some(top), Some(&after), 1);
+            let below = std::mem::replace(top, after);
+            self.others.insert((stream, below.group()), below);
             return;
         }
         let others = &mut self.others;
         let below = others.range(..(stream, group)).next_back();
         let below = below.filter(|((of, _), _)| *of == stream);
-        let below = below.map(|(_, edge)| *edge);
-        let (before, above) = if group == top.group {
-            (Some(std::mem::replace(top, edge)), None)
+        let below = below.map(|(_, extent)| *extent);
+        let (before, after, above);
+        if is_top {
+            after = Extent::renewed(Some(top), edge);
+            before = Some(std::mem::replace(top, after));
+            above = None;
         } else {
-            let before = others.insert((stream, group), edge);
-            let above = others.range((stream, group + 1)..).next();
-            let above = above.filter(|((of, _), _)| *of == stream);
-            (before, Some(above.map_or(*top, |(_, edge)| *edge)))
-        };
+            after = Extent::renewed(others.get(&(stream, group)), edge);
+            before = others.insert((stream, group), after);
+            let next = others.range((stream, group + 1)..).next();
+            let next = next.filter(|((of, _), _)| *of == stream);
+            above = Some(next.map_or(*top, |(_, extent)| *extent));
+        }
         match &before {
             None => change(below.as_ref(), above.as_ref(), -1),
             Some(before) => {
@@ -240,8 +270,8 @@ impl<S: SequenceKey> Edges<S> {
                 change(Some(before), above.as_ref(), -1);
             }
         }
-        change(below.as_ref(), Some(&edge), 1);
-        change(Some(&edge), above.as_ref(), 1);
+        change(below.as_ref(), Some(&after), 1);
+        change(Some(&after), above.as_ref(), 1);
     }
 }
 
@@ -255,22 +285,23 @@ mod tests {
         let mut random = Random::new(9);
         for _ in 0..100 {
             let mut known = Edges::default();
-            let mut plain = BTreeMap::<(u8, i64), Edge>::new();
+            let mut plain = BTreeMap::<(u8, i64), Extent>::new();
             let mut said = Vec::new();
             for _ in 0..random.below(60) {
                 let stream = random.below(2) as u8;
                 let group = random.below(8) as i64 - 4;
-                let first = group * 8 + random.below(4) as i64;
+                let before = plain.get(&(stream, group));
+                let first = 256 * group + random.below(4) as i64;
+                let first = (first, random.below(2) as i64);
+                let stays = before.is_some() && random.chance(0.5);
                 let edge = Edge {
-                    group,
-                    first,
-                    first_time: random.below(2) as i64,
-                    last: first + random.below(4) as i64,
+                    first: (!stays).then_some(first),
+                    last: 256 * group + [3, 9, 255][random.below(3) as usize],
                     last_time: random.below(2) as i64,
                     last_tag: random.below(2) as u32,
                 };
-                known.renew(stream, edge, &mut said);
-                plain.insert((stream, group), edge);
+                known.renew(stream, &edge, &mut said);
+                plain.insert((stream, group), Extent::renewed(before, &edge));
                 consolidate(&mut said);
                 let edges: Vec<_> = plain.iter().collect();
                 let pairs = edges.windows(2).filter(|pair| pair[0].0.0 == pair[1].0.0);

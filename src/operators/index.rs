@@ -42,6 +42,8 @@ pub(super) fn first_id_of(group: i64) -> i64 {
 pub(super) struct Index<S> {
     numbers: HashMap<(S, i64), u32, foldhash::fast::RandomState>,
     shelves: Vec<Vec<Group>>,
+    /// By number: the place of a group among those that the epoch at hand touches.
+    touched: Vec<u32>,
 }
 
 impl<S> Default for Index<S> {
@@ -49,6 +51,7 @@ impl<S> Default for Index<S> {
         Index {
             numbers: HashMap::default(),
             shelves: Vec::new(),
+            touched: Vec::new(),
         }
     }
 }
@@ -57,7 +60,7 @@ impl<S: SequenceKey> Index<S> {
     /// The number of a group of `stream`; an empty group where there was none.
     #[inline]
     pub(super) fn number(&mut self, stream: S, group: i64) -> u32 {
-        let shelves = &mut self.shelves;
+        let (shelves, touched) = (&mut self.shelves, &mut self.touched);
         *self.numbers.entry((stream, group)).or_insert_with(|| {
             if shelves.last().is_none_or(|last| last.len() == SHELF_GROUPS) {
                 shelves.push(Vec::with_capacity(SHELF_GROUPS));
@@ -65,8 +68,15 @@ impl<S: SequenceKey> Index<S> {
             let place = shelves.len() - 1;
             let shelf = &mut shelves[place];
             shelf.push(Group::default());
+            touched.push(NOT_TOUCHED);
             (place * SHELF_GROUPS + shelf.len() - 1) as u32
         })
+    }
+
+    /// The place of a group among those that the epoch at hand touches, or [`NOT_TOUCHED`].
+    #[inline]
+    pub(super) fn touched(&mut self, number: u32) -> &mut u32 {
+        &mut self.touched[number as usize]
     }
 
     /// The group with this number.

@@ -243,7 +243,7 @@ struct Arrangement<S: SequenceKey> {
     /// All copies of every event whose seat is not valid, in the order of the input.
     invalid: HashMap<(S, i64, i64), Vec<InvalidCopy>>,
     /// The (time, tag) of ids that have a gap above or are the last of their group.
-    tags: HashMap<(S, i64), (i64, u32)>,
+    tags: Tags<S>,
     dealt: Dealt<S>,
     /// Of the group at hand.
     at_hand: AtHand<S>,
@@ -311,9 +311,9 @@ impl<S: SequenceKey> Dealt<S> {
         let rows = || parcels.iter().flat_map(|parcel| &parcel.rows);
         for (row, group_of_row) in rows().zip(&mut self.groups_of_rows) {
             let number = *group_of_row;
-            let group = index.group_mut(number);
-            if group.touched == NOT_TOUCHED {
-                group.touched = self.groups.len() as u32;
+            let touched = index.touched(number);
+            if *touched == NOT_TOUCHED {
+                *touched = self.groups.len() as u32;
                 self.groups.push(Touched {
                     stream: row.stream,
                     group: group_of(row.id),
@@ -321,8 +321,8 @@ impl<S: SequenceKey> Dealt<S> {
                     place: 0,
                 });
             }
-            *group_of_row = group.touched;
-            self.groups[group.touched as usize].place += 1;
+            *group_of_row = *touched;
+            self.groups[*touched as usize].place += 1;
         }
         let mut next = 0;
         for group in &mut self.groups {
@@ -376,8 +376,8 @@ impl<S: SequenceKey> Arrangement<S> {
         rows: &[Sighting<S>],
         said: &mut Said<S>,
     ) {
+        *self.index.touched(touched.number) = NOT_TOUCHED;
         let group = self.index.group_mut(touched.number);
-        group.touched = NOT_TOUCHED;
         self.at_hand.before = *group.ids();
         self.at_hand.spans.clear();
         for row in rows {
@@ -542,24 +542,38 @@ impl<S: SequenceKey> Arrangement<S> {
             let known = spans.iter().find(|(of, _)| *of == slot);
             known.map_or_else(|| group.time_span(slot), |(_, span)| *span)
         };
-        let describe = Describe {
-            stream,
-            group: touched.group,
-            tags: &self.tags,
+        let describe = |ids: &Bits, span: &dyn Fn(u8) -> (i64, i64), tags: &Tags<S>, gaps: &mut _| {
+            let tag = |id| tags.get(&(stream, id)).map_or(0, |(_, tag)| *tag);
+            describe_gaps(first_id, ids, span, tag, gaps);
         };
-        let edge_before = describe.gaps(&before, span_before, &mut at_hand.gaps_before);
+        describe(&before, &span_before, &self.tags, &mut at_hand.gaps_before);
+        let edge_tag = |tags: &Tags<S>, ids: &Bits| {
+            let last = ids.last().map(|last| (stream, first_id + i64::from(last)));
+            last.and_then(|last| tags.get(&last).copied())
+        };
+        let tag_before = edge_tag(&self.tags, &before);
         if self.config.tags {
             renew_tags(&mut self.tags, stream, first_id, rows, (&before, &after));
         }
-        let describe = Describe {
-            stream,
-            group: touched.group,
-            tags: &self.tags,
-        };
         let span_after = |slot| group.time_span(slot);
-        let edge_after = describe.gaps(&after, span_after, &mut at_hand.gaps_after);
-        if let Some(edge) = edge_after.filter(|_| edge_before != edge_after) {
-            said.edges.push((stream, edge));
+        describe(&after, &span_after, &self.tags, &mut at_hand.gaps_after);
+
+        let is_retimed = |slot| spans.iter().any(|(of, _)| *of == slot);
+        if let (Some(first), Some(last)) = (after.first(), after.last()) {
+            let first_is_new = before.first() != Some(first) || is_retimed(first);
+            let tag_after = edge_tag(&self.tags, &after);
+            let last_is_new =
+                before.last() != Some(last) || is_retimed(last) || tag_before != tag_after;
+            if first_is_new || last_is_new {
+                let id_at = |slot: u8| first_id + i64::from(slot);
+                let edge = Edge {
+                    first: first_is_new.then(|| (id_at(first), group.time_span(first).0)),
+                    last: id_at(last),
+                    last_time: group.time_span(last).1,
+                    last_tag: tag_after.map_or(0, |(_, tag)| tag),
+                };
+                said.edges.push((stream, edge));
+            }
         }
         // Both are in order, and nearly all of them stand in both.
         let (mut gone, mut come) = (&at_hand.gaps_before[..], &at_hand.gaps_after[..]);
@@ -586,55 +600,36 @@ impl<S> AtHand<S> {
     }
 }
 
-/// Describes the gaps of a group.
-struct Describe<'a, S> {
-    stream: S,
-    group: i64,
-    tags: &'a HashMap<(S, i64), (i64, u32)>,
-}
+/// The (time, tag) of ids.
+type Tags<S> = HashMap<(S, i64), (i64, u32)>;
 
-impl<S: SequenceKey> Describe<'_, S> {
-    /// Puts the gaps between `ids` into `gaps`, and returns the edges.
-    #[inline]
-    fn gaps(
-        &self,
-        ids: &Bits,
-        span: impl Fn(u8) -> (i64, i64),
-        gaps: &mut Vec<Gap>,
-    ) -> Option<Edge> {
-        let first_id = first_id_of(self.group);
-        let id_at = |slot: u8| first_id + i64::from(slot);
-        let tag = |slot| {
-            let known = self.tags.get(&(self.stream, id_at(slot)));
-            known.map_or(0, |(_, tag)| *tag)
-        };
-        gaps.clear();
-        ids.for_each_gap(|below, above| {
-            gaps.push(Gap {
-                below: id_at(below),
-                above: id_at(above),
-                below_time: span(below).1,
-                above_time: span(above).0,
-                below_tag: tag(below),
-            });
+/// Puts the gaps between `ids` into `gaps`.
+#[inline]
+fn describe_gaps(
+    first_id: i64,
+    ids: &Bits,
+    span: &dyn Fn(u8) -> (i64, i64),
+    tag: impl Fn(i64) -> u32,
+    gaps: &mut Vec<Gap>,
+) {
+    gaps.clear();
+    ids.for_each_gap(|below, above| {
+        let [below_id, above_id] = [below, above].map(|slot| first_id + i64::from(slot));
+        gaps.push(Gap {
+            below: below_id,
+            above: above_id,
+            below_time: span(below).1,
+            above_time: span(above).0,
+            below_tag: tag(below_id),
         });
-        let (first, last) = (ids.first()?, ids.last()?);
-        Some(Edge {
-            group: self.group,
-            first: id_at(first),
-            first_time: span(first).0,
-            last: id_at(last),
-            last_time: span(last).1,
-            last_tag: tag(last),
-        })
-    }
+    });
 }
 
 /// Keeps the tags of ids of a group that have a gap above or are its last, and of no others.
 ///
 /// An id comes to be such a one only in the epoch in which it is first seen, because ids stay.
 fn renew_tags<S: SequenceKey>(
-    tags: &mut HashMap<(S, i64), (i64, u32)>,
+    tags: &mut Tags<S>,
     stream: S,
     first_id: i64,
     rows: &[Sighting<S>],

@@ -170,18 +170,36 @@ impl LocalNames {
     /// The number of `name`.
     #[inline]
     pub fn number(&mut self, name: &str) -> u32 {
+        let asked = self.ask(name);
+        self.answer(asked)
+    }
+
+    /// Begins to look `name` up. Who asks for many and then takes all answers waits for the memory of
+    /// several at a time.
+    #[inline]
+    pub fn ask(&mut self, name: &str) -> Asked {
         let Some(short) = Short::of(name) else {
-            return match self.long.get_mut(name) {
+            return Asked::Known(match self.long.get_mut(name) {
                 Some(known) => used(known, self.epoch),
                 None => self.meet(name, None),
-            };
+            });
         };
-        if let Some(number) = self.recent.get(short) {
-            return number;
+        match self.recent.get(short) {
+            Some(number) => Asked::Known(number),
+            None => Asked::Short(short),
         }
+    }
+
+    /// The number of the name that was asked for.
+    #[inline]
+    pub fn answer(&mut self, asked: Asked) -> u32 {
+        let short = match asked {
+            Asked::Known(number) => return number,
+            Asked::Short(short) => short,
+        };
         let number = match self.short.get_mut(&short) {
             Some(known) => used(known, self.epoch),
-            None => self.meet(name, Some(short)),
+            None => self.meet(&short.name(), Some(short)),
         };
         self.recent.set(short, number);
         number
@@ -236,9 +254,18 @@ fn used((number, last): &mut (u32, Epoch), epoch: Epoch) -> u32 {
     *number
 }
 
+/// A name that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked {
+    /// Its number.
+    Known(u32),
+    /// The name, which is to be looked up.
+    Short(Short),
+}
+
 /// A name of few bytes, whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Short {
+pub struct Short {
     /// Its first bytes,
     first: u64,
     /// and its last, which overlap those where there are fewer; the uppermost byte is its length.
@@ -271,6 +298,25 @@ impl Short {
         };
         let rest = last | (length as u64) << 56;
         Some(Short { first, rest })
+    }
+
+    /// The name.
+    fn name(self) -> String {
+        let length = (self.rest >> 56) as usize;
+        let mut bytes = [0; 16];
+        if length >= 8 {
+            bytes[..8].copy_from_slice(&self.first.to_le_bytes());
+            bytes[length - 7..length].copy_from_slice(&self.rest.to_le_bytes()[..7]);
+        } else if length >= 4 {
+            bytes[..4].copy_from_slice(&self.first.to_le_bytes()[..4]);
+            bytes[length - 4..length].copy_from_slice(&self.rest.to_le_bytes()[..4]);
+        } else {
+            for (at, byte) in bytes[..length].iter_mut().enumerate() {
+                *byte = (self.first >> (8 * (length - 1 - at))) as u8;
+            }
+        }
+        // The bytes are those of a text.
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
     }
 
     #[inline]
@@ -327,6 +373,9 @@ mod tests {
             }
             longer.truncate(64);
             all.extend(longer);
+        }
+        for name in &all {
+            assert!(Short::of(name).is_none_or(|short| short.name() == *name));
         }
         let numbers: Vec<u32> = all.iter().map(|name| names.number(name)).collect();
         for _ in 0..2 {

@@ -3,7 +3,7 @@
 //! Bytes stay where they were read; rows carry what judging takes. What is found about a record
 //! here stays here too, until its epoch is complete.
 
-use super::names::LocalNames;
+use super::names::{Asked, LocalNames};
 use super::recollection::FrameShare;
 use super::renumber::TypeCount;
 use super::spec::{Dataflow, FillType, Keep};
@@ -71,6 +71,8 @@ pub struct Reading {
     /// Whether there are other processes.
     clustered: bool,
     counts: Counts,
+    /// See [`Pass::asked`]; empty between parts.
+    asked: Vec<(u32, Asked, WellFormed<'static>)>,
 }
 
 /// What a dataflow needs to know of its events.
@@ -78,6 +80,8 @@ pub struct Reading {
 pub struct Needs {
     /// Copies are told by a key of their own, or the last one is kept.
     pub copies: bool,
+    /// Copies are told by a key of their own.
+    pub keyed: bool,
     /// Missing ids take the most frequent type.
     pub types: bool,
     /// Missing ids take their lower neighbour's type.
@@ -94,6 +98,7 @@ impl Needs {
         let by_id_and_time = dataflow.event.key == DedupKey::IdAndTime;
         Needs {
             copies: !(by_id_and_time && dataflow.keep == Keep::First),
+            keyed: !by_id_and_time,
             types: dataflow.gaps.r#type == FillType::MostFrequent,
             tags: dataflow.gaps.r#type == FillType::LowerNeighbour,
             times: dataflow.gaps.grace_us > 0 || dataflow.horizon.is_some(),
@@ -123,6 +128,7 @@ impl Reading {
             max_record_bytes: dataflow.event.max_record_bytes,
             clustered,
             counts: Counts::default(),
+            asked: Vec::new(),
         }
     }
 
@@ -186,6 +192,7 @@ impl Reading {
             streams: &mut self.streams,
             types: &mut self.types,
             max_record_bytes: self.max_record_bytes,
+            asked: &mut self.asked,
             shelf: Shelf {
                 part,
                 reader,
@@ -198,6 +205,7 @@ impl Reading {
             },
         };
         records(&mut pass, rows);
+        pass.put_asked(rows);
         let Shelf {
             findings, counts, ..
         } = pass.shelf;
@@ -212,10 +220,25 @@ struct Pass<'a> {
     streams: &'a mut LocalNames,
     types: &'a mut LocalNames,
     max_record_bytes: usize,
+    /// Events whose streams were asked for and have no numbers yet.
+    asked: &'a mut Vec<(u32, Asked, WellFormed<'static>)>,
     shelf: Shelf<'a>,
 }
 
+/// Events whose streams are looked up together.
+const ASKED_TOGETHER: usize = 32;
+
 impl Pass<'_> {
+    /// Puts the events where they belong whose streams have no numbers yet.
+    fn put_asked(&mut self, rows: &mut Rows) {
+        for (_, asked, event) in self.asked.iter_mut() {
+            event.stream = self.streams.answer(*asked);
+        }
+        for (at, _, event) in self.asked.drain(..) {
+            self.shelf.put(at as usize, &event, rows);
+        }
+    }
+
     /// Decodes the record at `at`; into a row of `chunk`, too, where there is one.
     fn decode(&mut self, at: usize, rows: &mut Rows, chunk: Option<&mut ChunkBuilder>) {
         let Record { bytes, oversize } = self.shelf.part.record(at);
@@ -232,6 +255,7 @@ impl Pass<'_> {
                 if let Some(chunk) = chunk {
                     chunk.push_fault(fault.reason as u8, &fault.detail);
                 }
+                self.put_asked(rows);
                 self.shelf.find(at, Finding::Fault(fault));
                 return;
             }
@@ -256,16 +280,38 @@ impl Pass<'_> {
             true => self.types.number(event.r#type),
             false => 0,
         };
+        let (id, time) = (event.id, event.time);
+        let add_valid = event.valid.is_none();
+        let has_line_break = event.has_line_break;
+        if !self.shelf.needs.keyed && !self.shelf.clustered {
+            let asked = self.streams.ask(event.stream);
+            let well_formed = WellFormed {
+                id,
+                time,
+                print,
+                stream: 0,
+                tag,
+                stream_name: "",
+                key: &[],
+                add_valid,
+                has_line_break,
+            };
+            self.asked.push((at as u32, asked, well_formed));
+            if self.asked.len() == ASKED_TOGETHER {
+                self.put_asked(rows);
+            }
+            return;
+        }
         let well_formed = WellFormed {
-            id: event.id,
-            time: event.time,
+            id,
+            time,
             print,
             stream: self.streams.number(event.stream),
             tag,
             stream_name: event.stream,
             key: event.key,
-            add_valid: event.valid.is_none(),
-            has_line_break: event.has_line_break,
+            add_valid,
+            has_line_break,
         };
         self.shelf.put(at, &well_formed, rows);
     }
@@ -279,6 +325,7 @@ impl Pass<'_> {
         places: std::ops::Range<usize>,
         rows: &mut Rows,
     ) {
+        self.put_asked(rows);
         // Names become numbers once for each chunk, and only those that occur.
         let mut streams = vec![None; chunk.stream_names().len()];
         let mut types = vec![None; chunk.type_names().len()];
@@ -381,6 +428,7 @@ impl Counts {
 }
 
 /// A well-formed event, from wherever it is known.
+#[derive(Debug)]
 struct WellFormed<'a> {
     id: i64,
     time: EventTime,

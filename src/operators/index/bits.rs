@@ -35,6 +35,13 @@ impl Bits {
         (below.count_ones() + before.sum::<u32>()) as usize
     }
 
+    /// The number of members.
+    #[inline]
+    pub(in crate::operators) fn count(&self) -> usize {
+        let words = self.0.iter().map(|word| word.count_ones());
+        words.sum::<u32>() as usize
+    }
+
     /// The least member.
     pub(in crate::operators) fn first(&self) -> Option<u8> {
         let word = self.0.iter().position(|word| *word != 0)?;
@@ -98,6 +105,7 @@ mod tests {
                 bits.insert(slot);
                 members.insert(slot);
             }
+            assert_eq!(bits.count(), members.len());
             assert_eq!(bits.first(), members.first().copied());
             assert_eq!(bits.last(), members.last().copied());
             for slot in 0..=255 {

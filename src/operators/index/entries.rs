@@ -1,20 +1,35 @@
 //! Times with their prints, in few bytes.
 
+use std::collections::BTreeMap;
+
 use crate::operators::Print;
 
-/// Times with their prints, in an order that the caller keeps.
+/// Times with their prints, in an order that the caller keeps; it also knows how many they are.
 ///
 /// An entry takes 12 bytes as long as all times lie within some four years of the first, and 16
 /// when they do not.
-#[derive(Clone, Debug)]
-pub(super) enum Entries {
-    Near { base: i64, packed: Vec<Packed> },
-    Far(Vec<(i64, Print)>),
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entries {
+    base: i64,
+    /// The entries, and room for more.
+    packed: Box<[Packed]>,
+    odd: Option<Box<Odd>>,
 }
 
+/// What only few need.
+#[derive(Clone, Debug, Default)]
+struct Odd {
+    /// The entries in place of `packed`, once their times lie too far from each other.
+    spread: Option<Vec<(i64, Print)>>,
+    further: Further,
+}
+
+/// Further times of what has an entry, with their prints.
+pub(super) type Further = BTreeMap<(u8, i64), Print>;
+
 /// A time as its distance from a base, and a print, 48 bits each.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Packed {
+#[derive(Clone, Copy, Debug, Default)]
+struct Packed {
     time: u32,
     print: u32,
     /// The upper bits of the time, and those of the print.
@@ -49,76 +64,83 @@ impl Packed {
     }
 }
 
-impl Default for Entries {
-    fn default() -> Self {
-        Entries::Near {
-            base: 0,
-            packed: Vec::new(),
-        }
-    }
-}
-
-/// Inserts into a vector that is to hold at most `most`, with little room to spare.
-#[inline]
-fn insert<T>(entries: &mut Vec<T>, at: usize, entry: T, most: usize) {
-    if entries.len() == entries.capacity() {
-        let room = most.saturating_sub(entries.len()).max(1);
-        entries.reserve_exact((entries.len() / 2).max(LEAST_GROWTH).min(room));
-    }
-    entries.insert(at, entry);
-}
-
 impl Entries {
+    /// Further times, if there are any.
+    #[inline]
+    pub(super) fn further(&self) -> Option<&Further> {
+        self.odd.as_ref().map(|odd| &odd.further)
+    }
+
+    /// Further times, to be added to.
+    pub(super) fn further_mut(&mut self) -> &mut Further {
+        &mut self.odd.get_or_insert_default().further
+    }
+
+    #[inline]
+    fn spread(&mut self) -> Option<&mut Vec<(i64, Print)>> {
+        self.odd.as_mut()?.spread.as_mut()
+    }
+
     /// The entry at `at`.
     #[inline]
     pub(super) fn get(&self, at: usize) -> (i64, Print) {
-        match self {
-            Entries::Near { base, packed } => packed[at].unpack(*base),
-            Entries::Far(entries) => entries[at],
+        match self.odd.as_ref().and_then(|odd| odd.spread.as_ref()) {
+            None => self.packed[at].unpack(self.base),
+            Some(entries) => entries[at],
         }
     }
 
-    /// Inserts an entry at `at`; `most` is how many there will ever be.
+    /// Inserts an entry at `at`, where there are `count`; there will never be more than `most`.
     #[inline]
-    pub(super) fn insert(&mut self, at: usize, time: i64, print: Print, most: usize) {
-        match self {
-            Entries::Near { base, packed } => {
-                if packed.is_empty() {
-                    *base = time.saturating_sub_unsigned(SPAN / 2);
-                }
-                match Packed::new(*base, time, print) {
-                    Some(entry) => insert(packed, at, entry, most),
-                    None => insert(self.spread(), at, (time, print), most),
-                }
-            }
-            Entries::Far(entries) => insert(entries, at, (time, print), most),
+    pub(super) fn insert(&mut self, at: usize, entry: (i64, Print), count: usize, most: usize) {
+        let (time, print) = entry;
+        if let Some(entries) = self.spread() {
+            entries.insert(at, entry);
+            return;
         }
+        if count == 0 {
+            self.base = time.saturating_sub_unsigned(SPAN / 2);
+        }
+        let Some(packed) = Packed::new(self.base, time, print) else {
+            self.spread_out(count).insert(at, entry);
+            return;
+        };
+        if count == self.packed.len() {
+            self.grow(most);
+        }
+        self.packed.copy_within(at..count, at + 1);
+        self.packed[at] = packed;
     }
 
     /// Puts another print to the time at `at`.
     pub(super) fn set_print(&mut self, at: usize, print: Print) {
-        match self {
-            Entries::Near { base, packed } => {
-                let (time, _) = packed[at].unpack(*base);
-                if let Some(entry) = Packed::new(*base, time, print) {
-                    packed[at] = entry;
-                }
-            }
-            Entries::Far(entries) => entries[at].1 = print,
+        if let Some(entries) = self.spread() {
+            entries[at].1 = print;
+            return;
         }
+        let (time, _) = self.packed[at].unpack(self.base);
+        if let Some(entry) = Packed::new(self.base, time, print) {
+            self.packed[at] = entry;
+        }
+    }
+
+    /// Makes a little room.
+    fn grow(&mut self, most: usize) {
+        let mut packed = std::mem::take(&mut self.packed).into_vec();
+        let room = most.saturating_sub(packed.len()).max(1);
+        let more = (packed.len() / 2).max(LEAST_GROWTH).min(room);
+        packed.reserve_exact(more);
+        packed.resize(packed.len() + more, Packed::default());
+        self.packed = packed.into_boxed_slice();
     }
 
     /// Makes room for times that lie far from each other.
     #[cold]
-    fn spread(&mut self) -> &mut Vec<(i64, Print)> {
-        if let Entries::Near { base, packed } = self {
-            let entries = packed.iter().map(|entry| entry.unpack(*base));
-            *self = Entries::Far(entries.collect());
-        }
-        match self {
-            Entries::Far(entries) => entries,
-            Entries::Near { .. } => unreachable!("they were just spread"),
-        }
+    fn spread_out(&mut self, count: usize) -> &mut Vec<(i64, Print)> {
+        let packed = std::mem::take(&mut self.packed);
+        let entries = packed[..count].iter().map(|entry| entry.unpack(self.base));
+        let odd = self.odd.get_or_insert_default();
+        odd.spread.insert(entries.collect())
     }
 }
 
@@ -143,7 +165,7 @@ mod tests {
                     _ => around.saturating_add(random.below(1 << 46) as i64),
                 };
                 let print = Print::new(random.draw(), random.chance(0.5));
-                entries.insert(at, time, print, 256);
+                entries.insert(at, (time, print), expected.len(), 256);
                 expected.insert(at, (time, print));
                 let at = random.below(expected.len() as u64) as usize;
                 let other = Print::new(random.draw(), true);
@@ -160,11 +182,8 @@ mod tests {
         assert_eq!(size_of::<Packed>(), 12);
         let mut entries = Entries::default();
         for at in 0..256 {
-            entries.insert(at, 1_000_000 * at as i64, Print::new(7, true), 256);
+            entries.insert(at, (1_000_000 * at as i64, Print::new(7, true)), at, 256);
         }
-        let Entries::Near { packed, .. } = entries else {
-            panic!("these times lie near each other");
-        };
-        assert_eq!(packed.capacity(), 256);
+        assert!(entries.packed.len() == 256 && entries.odd.is_none());
     }
 }

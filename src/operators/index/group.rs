@@ -1,37 +1,23 @@
 //! What was seen of 256 consecutive ids of a sequence.
 
-use std::collections::BTreeMap;
-
 use super::bits::Bits;
 use super::entries::Entries;
-use super::{GROUP_IDS, NOT_TOUCHED};
+use super::GROUP_IDS;
 use crate::operators::Print;
 
 /// What was seen of the ids of one group: when, and what the copy in the seat looked like.
 ///
 /// The first time of an id that was seen has its entry at the id's rank; the further times of an
-/// id that was seen at several lie in a side list, because they are rare.
-#[derive(Debug)]
+/// id that was seen at several lie in a side list, because they are rare. A group without them is
+/// one line of the processor's cache, and its entries.
+#[derive(Debug, Default)]
+#[repr(align(64))]
 pub(in crate::operators) struct Group {
     ids: Bits,
     entries: Entries,
-    /// By slot and time. Most groups have none, and no room for them.
-    #[expect(clippy::box_collection, reason = "a map is three times as long as a box")]
-    further: Option<Box<BTreeMap<(u8, i64), Print>>>,
-    /// Its place among the groups that the epoch at hand touches.
-    pub(in crate::operators) touched: u32,
 }
 
-impl Default for Group {
-    fn default() -> Self {
-        Group {
-            ids: Bits::default(),
-            entries: Entries::default(),
-            further: None,
-            touched: NOT_TOUCHED,
-        }
-    }
-}
+const _: () = assert!(size_of::<Group>() == 64);
 
 impl Group {
     /// The ids that were seen.
@@ -50,13 +36,13 @@ impl Group {
         if first == time {
             return Some(print);
         }
-        self.further.as_ref()?.get(&(slot, time)).copied()
+        self.entries.further()?.get(&(slot, time)).copied()
     }
 
     /// The earliest and the latest time of an id that was seen.
     pub(in crate::operators) fn time_span(&self, slot: u8) -> (i64, i64) {
         let (first, _) = self.entries.get(self.ids.rank(slot));
-        let Some(further) = &self.further else {
+        let Some(further) = self.entries.further() else {
             return (first, first);
         };
         let mut others = further.range((slot, i64::MIN)..=(slot, i64::MAX));
@@ -71,12 +57,12 @@ impl Group {
     #[inline]
     pub(in crate::operators) fn insert(&mut self, slot: u8, time: i64, print: Print) {
         if self.ids.contains(slot) {
-            let further = self.further.get_or_insert_default();
-            further.insert((slot, time), print);
+            self.entries.further_mut().insert((slot, time), print);
         } else {
-            let rank = self.ids.rank(slot);
+            let (rank, count) = (self.ids.rank(slot), self.ids.count());
             self.ids.insert(slot);
-            self.entries.insert(rank, time, print, GROUP_IDS);
+            let entry = (time, print);
+            self.entries.insert(rank, entry, count, GROUP_IDS);
         }
     }
 
@@ -85,14 +71,16 @@ impl Group {
         let rank = self.ids.rank(slot);
         if self.entries.get(rank).0 == time {
             self.entries.set_print(rank, print);
-        } else if let Some(further) = &mut self.further {
-            further.insert((slot, time), print);
+        } else {
+            self.entries.further_mut().insert((slot, time), print);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::testing::workload::Random;
 
