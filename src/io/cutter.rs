@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bell::Bell;
 use super::gate::{Gate, Opening, Passage};
 use super::input::{Fill, Input};
 use super::keeper::{Cut, Keeper, Reached};
@@ -107,6 +108,8 @@ pub(super) struct Cutter {
     pub(super) over: bool,
     /// Why the next epoch cannot be cut.
     pub(super) failed: Option<Error>,
+    /// What inputs ring when bytes came that nobody was there to take.
+    pub(super) bell: Bell,
 }
 
 struct Open {
@@ -174,6 +177,7 @@ impl Cutter {
             turns: 0,
             over: false,
             failed: None,
+            bell: Bell::default(),
         }
     }
 
@@ -415,6 +419,7 @@ impl Cutter {
                     None => return Ok(Filled::End),
                     Some(opened) => {
                         let opened = opened?;
+                        opened.input.rings(&self.bell);
                         self.open = Some(Open {
                             partition: opened.partition,
                             input: opened.input,

@@ -1,15 +1,16 @@
 //! The bytes of one input: a plain or compressed file, a pipe, or standard input.
 //!
 //! Files are read where the caller stands. Whatever may make a reader wait is read by a thread of
-//! its own, so that the caller can do other work until bytes come.
+//! its own, so that the caller can do other work until bytes come; then the thread rings.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::bell::Bell;
 use crate::{Error, Result};
 
 /// Bytes that a waiting reader hands over at once.
@@ -49,6 +50,8 @@ enum Bytes {
         chunks: Receiver<io::Result<Vec<u8>>>,
         rest: Vec<u8>,
         taken: usize,
+        /// What rings when there is something to take.
+        bell: Arc<Mutex<Bell>>,
     },
 }
 
@@ -110,6 +113,13 @@ impl Input {
         }
     }
 
+    /// Rings `bell` whenever there are bytes where there were none, and at the end.
+    pub(super) fn rings(&self, bell: &Bell) {
+        if let Bytes::Later { bell: rung, .. } = &self.bytes {
+            *rung.lock().unwrap_or_else(PoisonError::into_inner) = bell.clone();
+        }
+    }
+
     /// The path, or `stdin`.
     pub fn label(&self) -> &str {
         &self.label
@@ -133,6 +143,7 @@ impl Input {
                 chunks,
                 rest,
                 taken,
+                ..
             } => loop {
                 if *taken < rest.len() {
                     let count = most.min(rest.len() - *taken);
@@ -160,7 +171,13 @@ impl Bytes {
     /// chunks.
     fn waiting_for(open: impl FnOnce() -> io::Result<Reader> + Send + 'static) -> Self {
         let (sender, chunks) = sync_channel(CHUNKS_AHEAD);
+        let bell = Arc::new(Mutex::new(Bell::default()));
+        let rung = Arc::clone(&bell);
         std::thread::spawn(move || {
+            let ring = || {
+                let bell = rung.lock().unwrap_or_else(PoisonError::into_inner);
+                bell.ring();
+            };
             let read_all = || -> io::Result<()> {
                 let mut reader = open()?;
                 loop {
@@ -169,17 +186,22 @@ impl Bytes {
                     if fill == Fill::End || sender.send(Ok(chunk)).is_err() {
                         return Ok(());
                     }
+                    ring();
                 }
             };
             if let Err(error) = read_all() {
                 // The receiver may be gone, and then nobody asks why reading failed.
                 let _ = sender.send(Err(error));
             }
+            // Without a sender the input is known to have ended.
+            drop(sender);
+            ring();
         });
         Bytes::Later {
             chunks,
             rest: Vec::new(),
             taken: 0,
+            bell,
         }
     }
 }

@@ -112,6 +112,9 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
     let next = plan.open_in_turn(stdin_from_start, Arc::clone(&read_bytes));
     let most = dataflow.event.max_record_bytes;
     let cutter = SharedCutter::new(next, limits, most, workers, keeping);
+    if let Some(journaling) = &journaling {
+        journaling.ring_on_sync(cutter.bell());
+    }
     let job = Job {
         dataflow: dataflow.clone(),
         cutter: cutter.clone(),
