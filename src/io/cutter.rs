@@ -30,6 +30,8 @@ const ADAPTED_BYTES: usize = 4 << 20;
 pub struct EpochLimits {
     /// At exactly this many records; `None` lets the engine choose.
     pub events: Option<u64>,
+    /// Where the engine chooses, at no more than this many.
+    pub most_events: Option<u64>,
     /// At this age of its first record.
     pub age: Option<Duration>,
     /// The clock that tells the age.
@@ -279,11 +281,10 @@ impl Cutter {
         spare: impl FnOnce() -> EpochBuffer,
         to_take: usize,
     ) -> Result<Option<CutEpoch>> {
-        let exact = self
-            .limits
-            .events
-            .map(|events| usize::try_from(events).unwrap_or(usize::MAX));
-        let target = exact.unwrap_or(ADAPTED_EVENTS);
+        let count = |events| usize::try_from(events).unwrap_or(usize::MAX);
+        let exact = self.limits.events.map(count);
+        let adapted = self.limits.most_events.map_or(ADAPTED_EVENTS, count);
+        let target = exact.unwrap_or(adapted);
         let target_bytes = if exact.is_some() {
             usize::MAX
         } else {

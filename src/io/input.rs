@@ -35,7 +35,11 @@ pub struct Input {
     bytes: Bytes,
 }
 
-type Reader = Box<dyn Read + Send>;
+/// Reads bytes; see [`Input::waiting`].
+pub type Reader = Box<dyn Read + Send>;
+
+/// Appends bytes, at most so many, where there are some; see [`Input::polled`].
+pub type Supply = Box<dyn FnMut(&mut Vec<u8>, usize) -> io::Result<Fill> + Send>;
 
 /// What is read where the caller stands.
 enum Ready {
@@ -46,6 +50,7 @@ enum Ready {
 
 enum Bytes {
     Now(Ready),
+    Polled(Supply),
     Later {
         chunks: Receiver<io::Result<Vec<u8>>>,
         rest: Vec<u8>,
@@ -104,6 +109,25 @@ impl Input {
         }
     }
 
+    /// What a reader gives, whenever it does: `open` and the reader are called in a thread of their own.
+    pub fn waiting(
+        label: &str,
+        open: impl FnOnce() -> io::Result<Reader> + Send + 'static,
+    ) -> Self {
+        Input {
+            label: label.to_owned(),
+            bytes: Bytes::waiting_for(open),
+        }
+    }
+
+    /// What `supply` gives when it is asked, where the caller stands: it never waits.
+    pub fn polled(label: &str, supply: Supply) -> Self {
+        Input {
+            label: label.to_owned(),
+            bytes: Bytes::Polled(supply),
+        }
+    }
+
     /// Bytes that are there already.
     pub fn from_bytes(label: &str, content: Vec<u8>) -> Self {
         let bytes = Bytes::Now(Ready::Other(Box::new(io::Cursor::new(content))));
@@ -139,6 +163,7 @@ impl Input {
                 fill
             }
             Bytes::Now(Ready::Other(reader)) => read_ahead(reader, buffer, most),
+            Bytes::Polled(supply) => supply(buffer, most),
             Bytes::Later {
                 chunks,
                 rest,
