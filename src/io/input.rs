@@ -205,10 +205,11 @@ impl Bytes {
             };
             let read_all = || -> io::Result<()> {
                 let mut reader = open()?;
+                // What comes is often little, and then its copy costs less than memory for more.
+                let mut bytes = vec![0; CHUNK_BYTES];
                 loop {
-                    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-                    let fill = read_some(&mut reader, &mut chunk, CHUNK_BYTES)?;
-                    if fill == Fill::End || sender.send(Ok(chunk)).is_err() {
+                    let count = read_some(&mut reader, &mut bytes)?;
+                    if count == 0 || sender.send(Ok(bytes[..count].to_vec())).is_err() {
                         return Ok(());
                     }
                     ring();
@@ -276,21 +277,14 @@ fn read_ahead(reader: impl Read, buffer: &mut Vec<u8>, most: usize) -> io::Resul
     })
 }
 
-/// Reads once, into the end of `buffer`.
-fn read_some(reader: &mut impl Read, buffer: &mut Vec<u8>, most: usize) -> io::Result<Fill> {
-    let before = buffer.len();
-    buffer.resize(before + most, 0);
-    let outcome = loop {
-        match reader.read(&mut buffer[before..]) {
+/// Reads once, into the beginning of `buffer`; 0 bytes at the end.
+fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match reader.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            outcome => break outcome,
+            outcome => return outcome,
         }
-    };
-    buffer.truncate(before + *outcome.as_ref().unwrap_or(&0));
-    Ok(match outcome? {
-        0 => Fill::End,
-        count => Fill::Bytes(count),
-    })
+    }
 }
 
 /// A file whose reads are counted.
