@@ -36,6 +36,8 @@ pub struct Latency {
     pub taken_per_s: f64,
     /// Events that were offered.
     pub events: u64,
+    /// The epochs that the engine made of them.
+    pub epochs: u64,
     /// Late ones among them, but for those of the first tenth.
     pub late_events: u64,
     /// Those of them that closed a gap.
@@ -63,7 +65,7 @@ pub(super) fn measure(
     let open = move || Input::waiting("offered", move || Ok(Box::new(paced) as Reader));
     let sinks = Sinks::default();
     sinks.gaps.begin(0);
-    rig.run_live(open, count, &sinks, workers)?;
+    let report = rig.run_live(open, count, &sinks, workers)?;
     let pages = sinks.gaps.take();
     let (begun, ended) = times.get();
     let offered = |line: usize| line < count;
@@ -85,6 +87,7 @@ pub(super) fn measure(
         offered_per_s: rate,
         taken_per_s: count as f64 / (ended - begun).as_secs_f64(),
         events: count as u64,
+        epochs: report.epochs,
         late_events,
         corrections: took.len() as u64,
         took: Percentiles::of(&took),

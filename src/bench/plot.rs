@@ -1,18 +1,26 @@
 //! Results as a picture: throughput by workers, latency by rate.
 //!
-//! A line for each workload, and on the right for each number of workers, too; the colours go by the
-//! workload on the left, and by the pair on the right. What was not measured has no point.
+//! Of one workload the latencies are drawn for each number of workers; of several, for the greatest
+//! number alone, so that both halves have one colour for each workload. What was not measured has no
+//! point.
 
 use std::error::Error;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::figures::{Percentiles, count};
 use super::{Latency, ProfileResults, Results};
 
-const SIZE: (u32, u32) = (1200, 520);
+const SIZE: (u32, u32) = (1200, 500);
+/// What stands for which line is beside the charts, so that it hides none.
+const KEY_WIDTH: u32 = 175;
 const FONT: &str = "sans-serif";
+/// How thick the lines of p50 are, and those of p99.
+const THIN: u32 = 1;
+/// See [`THIN`].
+const THICK: u32 = 3;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
@@ -32,9 +40,12 @@ pub(super) fn draw(results: &Results) -> Result<String, Box<dyn Error>> {
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
-        let (left, right) = area.split_horizontally(SIZE.0 * 2 / 5);
+        let (charts, key) = area.split_horizontally(SIZE.0 - KEY_WIDTH);
+        let (left, right) = charts.split_horizontally((SIZE.0 - KEY_WIDTH) * 2 / 5);
+        let series = all_series(&results.profiles);
         draw_throughput(&results.profiles, &left)?;
-        draw_latency(&results.profiles, &right)?;
+        draw_latency(&series, &right)?;
+        draw_key(&series, &key)?;
         area.present()?;
     }
     Ok(svg)
@@ -51,49 +62,36 @@ fn draw_throughput(profiles: &[ProfileResults], area: &Area<'_>) -> Drawn {
         .x_label_area_size(45)
         .y_label_area_size(60)
         .build_cartesian_2d(0.5..most_workers as f64 + 0.5, 0.0..top)?;
-    let whole: Vec<f64> = (1..=most_workers).map(|workers| workers as f64).collect();
     chart
         .configure_mesh()
         .disable_x_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(BLACK.mix(0.12))
-        .x_labels(whole.len())
+        .x_labels(most_workers)
         .x_label_formatter(&|workers| match workers.fract() {
             0.0 => format!("{workers:.0}"),
             _ => String::new(),
         })
         .x_desc("worker threads")
-        .y_desc("million events a second: median, least and most")
+        .y_desc("million events a second: median, min, max")
         .label_style((FONT, 14))
         .axis_desc_style((FONT, 15))
         .draw()?;
     for (profile, colour) in profiles.iter().zip(COLOURS.iter().cycle()) {
-        let points = profile.throughput.iter().map(|measured| {
+        let mut medians = Vec::new();
+        for measured in &profile.throughput {
             let rates = measured.events_per_s;
-            let workers = measured.workers as f64;
-            let [median, min, max] = [rates.median, rates.min, rates.max].map(|rate| rate / 1e6);
-            (workers, median, min, max)
-        });
-        let medians = points
-            .clone()
-            .map(|(workers, median, _, _)| (workers, median));
-        chart
-            .draw_series(LineSeries::new(medians.clone(), colour.stroke_width(2)))?
-            .label(profile.profile)
-            .legend(key(*colour, 2));
-        chart.draw_series(medians.map(|at| Circle::new(at, 4, colour.filled())))?;
-        chart.draw_series(points.map(|(workers, _, min, max)| {
-            let whiskers = vec![(workers, min), (workers, max)];
-            PathElement::new(whiskers, colour.stroke_width(1))
-        }))?;
+            let at = |rate: f64| (measured.workers as f64, rate / 1e6);
+            let whisker = vec![at(rates.min), at(rates.max)];
+            let whisker = PathElement::new(whisker, colour.stroke_width(THIN));
+            chart.draw_series([whisker])?;
+            medians.push(at(rates.median));
+        }
+        medians.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let line = LineSeries::new(medians.iter().copied(), colour.stroke_width(2));
+        chart.draw_series(line)?;
+        chart.draw_series(dots(&medians, *colour))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.3))
-        .label_font((FONT, 14))
-        .draw()?;
     Ok(())
 }
 
@@ -103,8 +101,33 @@ struct Series<'a> {
     points: Vec<(&'a Latency, Percentiles)>,
 }
 
-fn draw_latency(profiles: &[ProfileResults], area: &Area<'_>) -> Drawn {
-    let series = all_series(profiles);
+fn all_series(profiles: &[ProfileResults]) -> Vec<Series<'_>> {
+    let mut all = Vec::new();
+    for profile in profiles {
+        let counts = profile.throughput.iter().map(|measured| measured.workers);
+        let mut counts: Vec<usize> = counts.collect();
+        if profiles.len() > 1 {
+            counts = counts.into_iter().max().into_iter().collect();
+        }
+        for workers in counts {
+            let measured = profile.latency.iter();
+            let mut points: Vec<_> = measured
+                .filter(|latency| latency.workers == workers)
+                .filter_map(|latency| Some((latency, latency.took?)))
+                .collect();
+            points.sort_by(|(a, _), (b, _)| a.offered_per_s.total_cmp(&b.offered_per_s));
+            let workers = format!("{workers} {}", count("worker", workers));
+            // Where nothing was late there is a colour all the same.
+            all.push(Series {
+                name: format!("{}, {workers}", profile.profile),
+                points,
+            });
+        }
+    }
+    all
+}
+
+fn draw_latency(series: &[Series<'_>], area: &Area<'_>) -> Drawn {
     let points = || series.iter().flat_map(|series| &series.points);
     let fastest = points().map(|(latency, _)| latency.offered_per_s);
     let right = fastest.fold(0.0, f64::max).max(1.0) / 1e6 * 1.05;
@@ -131,67 +154,41 @@ fn draw_latency(profiles: &[ProfileResults], area: &Area<'_>) -> Drawn {
         .axis_desc_style((FONT, 15))
         .draw()?;
     for (series, colour) in series.iter().zip(COLOURS.iter().cycle()) {
-        let line = |figure: fn(&Percentiles) -> f64| {
+        let figures: [(fn(&Percentiles) -> f64, u32); 2] =
+            [(|took| took.p50_ms, THIN), (|took| took.p99_ms, THICK)];
+        for (figure, width) in figures {
             let points = series.points.iter();
-            let points =
-                points.map(move |(latency, took)| (latency.offered_per_s / 1e6, figure(took)));
-            points.collect::<Vec<_>>()
-        };
-        let lines = [
-            ("p50", line(|took| took.p50_ms), 1),
-            ("p99", line(|took| took.p99_ms), 3),
-        ];
-        for (name, points, width) in lines {
+            let points: Vec<_> = points
+                .map(|(latency, took)| (latency.offered_per_s / 1e6, figure(took)))
+                .collect();
             let line = LineSeries::new(points.iter().copied(), colour.stroke_width(width));
-            chart
-                .draw_series(line)?
-                .label(format!("{}: {name}", series.name))
-                .legend(key(*colour, width));
-            let dots = points
-                .into_iter()
-                .map(|at| Circle::new(at, 4, colour.filled()));
-            chart.draw_series(dots)?;
+            chart.draw_series(line)?;
+            chart.draw_series(dots(&points, *colour))?;
         }
-    }
-    if !series.is_empty() {
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK.mix(0.3))
-            .label_font((FONT, 14))
-            .draw()?;
     }
     Ok(())
 }
 
-fn all_series(profiles: &[ProfileResults]) -> Vec<Series<'_>> {
-    let mut all = Vec::new();
-    for profile in profiles {
-        for workers in profile.throughput.iter().map(|measured| measured.workers) {
-            let measured = profile
-                .latency
-                .iter()
-                .filter(|latency| latency.workers == workers);
-            let mut points: Vec<_> = measured
-                .filter_map(|latency| Some((latency, latency.took?)))
-                .collect();
-            points.sort_by(|(a, _), (b, _)| a.offered_per_s.total_cmp(&b.offered_per_s));
-            if points.is_empty() {
-                continue;
-            }
-            let workers = format!("{workers} {}", count("worker", workers));
-            let name = match profiles.len() {
-                1 => workers,
-                _ => format!("{}, {workers}", profile.profile),
-            };
-            all.push(Series { name, points });
-        }
-    }
-    all
+fn dots(points: &[(f64, f64)], colour: RGBColor) -> impl Iterator<Item = Circle<(f64, f64), i32>> {
+    points
+        .iter()
+        .map(move |at| Circle::new(*at, 4, colour.filled()))
 }
 
-/// What stands for a line in the legend.
-fn key(colour: RGBColor, width: u32) -> impl Fn((i32, i32)) -> PathElement<(i32, i32)> + 'static {
-    move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(width))
+/// Says which line is which.
+fn draw_key(series: &[Series<'_>], area: &Area<'_>) -> Drawn {
+    const TOP: i32 = 55;
+    const LINE: i32 = 20;
+    let text = TextStyle::from((FONT, 14)).pos(Pos::new(HPos::Left, VPos::Center));
+    let mut y = TOP;
+    for (series, colour) in series.iter().zip(COLOURS.iter().cycle()) {
+        for (name, width) in [("p50", THIN), ("p99", THICK)] {
+            let line = vec![(0, y), (22, y)];
+            area.draw(&PathElement::new(line, colour.stroke_width(width)))?;
+            let name = format!("{}: {name}", series.name);
+            area.draw(&Text::new(name, (28, y), text.clone()))?;
+            y += LINE;
+        }
+    }
+    Ok(())
 }
