@@ -1,9 +1,10 @@
-//! The command line: `amend run`, `amend replay`, `amend check`, `amend test` and `amend journal`, a file
-//! each; flags that several commands share have files of their own.
+//! The command line: `amend run`, `amend replay`, `amend check`, `amend test`, `amend bench` and
+//! `amend journal`, a file each; flags that several commands share have files of their own.
 //!
 //! A command turns its flags into the library's plain types, calls it, and prints what comes
 //! back. Errors go to standard error with their hint; the exit code is that of their kind.
 
+mod bench;
 mod check;
 mod dataflow_file;
 mod engine_flags;
@@ -33,6 +34,7 @@ enum Command {
     Replay(replay::Args),
     Check(check::Args),
     Test(test::Args),
+    Bench(bench::Args),
     Journal(journal::Args),
 }
 
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(args),
         Command::Check(args) => check::check(args),
         Command::Test(args) => test::test(args),
+        Command::Bench(args) => bench::bench(args),
         Command::Journal(args) => journal::journal(args),
     };
     match result {

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bell::Bell;
 use super::gate::{Gate, Opening, Passage};
 use super::input::{Fill, Input};
 use super::keeper::{Cut, Keeper, Reached};
@@ -29,6 +30,8 @@ const ADAPTED_BYTES: usize = 4 << 20;
 pub struct EpochLimits {
     /// At exactly this many records; `None` lets the engine choose.
     pub events: Option<u64>,
+    /// Where the engine chooses, at no more than this many.
+    pub most_events: Option<u64>,
     /// At this age of its first record.
     pub age: Option<Duration>,
     /// The clock that tells the age.
@@ -107,6 +110,8 @@ pub(super) struct Cutter {
     pub(super) over: bool,
     /// Why the next epoch cannot be cut.
     pub(super) failed: Option<Error>,
+    /// What inputs ring when bytes came that nobody was there to take.
+    pub(super) bell: Bell,
 }
 
 struct Open {
@@ -174,6 +179,7 @@ impl Cutter {
             turns: 0,
             over: false,
             failed: None,
+            bell: Bell::default(),
         }
     }
 
@@ -275,11 +281,10 @@ impl Cutter {
         spare: impl FnOnce() -> EpochBuffer,
         to_take: usize,
     ) -> Result<Option<CutEpoch>> {
-        let exact = self
-            .limits
-            .events
-            .map(|events| usize::try_from(events).unwrap_or(usize::MAX));
-        let target = exact.unwrap_or(ADAPTED_EVENTS);
+        let count = |events| usize::try_from(events).unwrap_or(usize::MAX);
+        let exact = self.limits.events.map(count);
+        let adapted = self.limits.most_events.map_or(ADAPTED_EVENTS, count);
+        let target = exact.unwrap_or(adapted);
         let target_bytes = if exact.is_some() {
             usize::MAX
         } else {
@@ -415,6 +420,7 @@ impl Cutter {
                     None => return Ok(Filled::End),
                     Some(opened) => {
                         let opened = opened?;
+                        opened.input.rings(&self.bell);
                         self.open = Some(Open {
                             partition: opened.partition,
                             input: opened.input,

@@ -1,15 +1,16 @@
 //! The bytes of one input: a plain or compressed file, a pipe, or standard input.
 //!
 //! Files are read where the caller stands. Whatever may make a reader wait is read by a thread of
-//! its own, so that the caller can do other work until bytes come.
+//! its own, so that the caller can do other work until bytes come; then the thread rings.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::bell::Bell;
 use crate::{Error, Result};
 
 /// Bytes that a waiting reader hands over at once.
@@ -34,7 +35,11 @@ pub struct Input {
     bytes: Bytes,
 }
 
-type Reader = Box<dyn Read + Send>;
+/// Reads bytes; see [`Input::waiting`].
+pub type Reader = Box<dyn Read + Send>;
+
+/// Appends bytes, at most so many, where there are some; see [`Input::polled`].
+pub type Supply = Box<dyn FnMut(&mut Vec<u8>, usize) -> io::Result<Fill> + Send>;
 
 /// What is read where the caller stands.
 enum Ready {
@@ -45,10 +50,13 @@ enum Ready {
 
 enum Bytes {
     Now(Ready),
+    Polled(Supply),
     Later {
         chunks: Receiver<io::Result<Vec<u8>>>,
         rest: Vec<u8>,
         taken: usize,
+        /// What rings when there is something to take.
+        bell: Arc<Mutex<Bell>>,
     },
 }
 
@@ -101,12 +109,38 @@ impl Input {
         }
     }
 
+    /// What a reader gives, whenever it does: `open` and the reader are called in a thread of their own.
+    pub fn waiting(
+        label: &str,
+        open: impl FnOnce() -> io::Result<Reader> + Send + 'static,
+    ) -> Self {
+        Input {
+            label: label.to_owned(),
+            bytes: Bytes::waiting_for(open),
+        }
+    }
+
+    /// What `supply` gives when it is asked, where the caller stands: it never waits.
+    pub fn polled(label: &str, supply: Supply) -> Self {
+        Input {
+            label: label.to_owned(),
+            bytes: Bytes::Polled(supply),
+        }
+    }
+
     /// Bytes that are there already.
     pub fn from_bytes(label: &str, content: Vec<u8>) -> Self {
         let bytes = Bytes::Now(Ready::Other(Box::new(io::Cursor::new(content))));
         Input {
             label: label.to_owned(),
             bytes,
+        }
+    }
+
+    /// Rings `bell` whenever there are bytes where there were none, and at the end.
+    pub(super) fn rings(&self, bell: &Bell) {
+        if let Bytes::Later { bell: rung, .. } = &self.bytes {
+            *rung.lock().unwrap_or_else(PoisonError::into_inner) = bell.clone();
         }
     }
 
@@ -129,10 +163,12 @@ impl Input {
                 fill
             }
             Bytes::Now(Ready::Other(reader)) => read_ahead(reader, buffer, most),
+            Bytes::Polled(supply) => supply(buffer, most),
             Bytes::Later {
                 chunks,
                 rest,
                 taken,
+                ..
             } => loop {
                 if *taken < rest.len() {
                     let count = most.min(rest.len() - *taken);
@@ -160,26 +196,38 @@ impl Bytes {
     /// chunks.
     fn waiting_for(open: impl FnOnce() -> io::Result<Reader> + Send + 'static) -> Self {
         let (sender, chunks) = sync_channel(CHUNKS_AHEAD);
+        let bell = Arc::new(Mutex::new(Bell::default()));
+        let rung = Arc::clone(&bell);
         std::thread::spawn(move || {
+            let ring = || {
+                let bell = rung.lock().unwrap_or_else(PoisonError::into_inner);
+                bell.ring();
+            };
             let read_all = || -> io::Result<()> {
                 let mut reader = open()?;
+                // What comes is often little, and then its copy costs less than memory for more.
+                let mut bytes = vec![0; CHUNK_BYTES];
                 loop {
-                    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-                    let fill = read_some(&mut reader, &mut chunk, CHUNK_BYTES)?;
-                    if fill == Fill::End || sender.send(Ok(chunk)).is_err() {
+                    let count = read_some(&mut reader, &mut bytes)?;
+                    if count == 0 || sender.send(Ok(bytes[..count].to_vec())).is_err() {
                         return Ok(());
                     }
+                    ring();
                 }
             };
             if let Err(error) = read_all() {
                 // The receiver may be gone, and then nobody asks why reading failed.
                 let _ = sender.send(Err(error));
             }
+            // Without a sender the input is known to have ended.
+            drop(sender);
+            ring();
         });
         Bytes::Later {
             chunks,
             rest: Vec::new(),
             taken: 0,
+            bell,
         }
     }
 }
@@ -229,21 +277,14 @@ fn read_ahead(reader: impl Read, buffer: &mut Vec<u8>, most: usize) -> io::Resul
     })
 }
 
-/// Reads once, into the end of `buffer`.
-fn read_some(reader: &mut impl Read, buffer: &mut Vec<u8>, most: usize) -> io::Result<Fill> {
-    let before = buffer.len();
-    buffer.resize(before + most, 0);
-    let outcome = loop {
-        match reader.read(&mut buffer[before..]) {
+/// Reads once, into the beginning of `buffer`; 0 bytes at the end.
+fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match reader.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            outcome => break outcome,
+            outcome => return outcome,
         }
-    };
-    buffer.truncate(before + *outcome.as_ref().unwrap_or(&0));
-    Ok(match outcome? {
-        0 => Fill::End,
-        count => Fill::Bytes(count),
-    })
+    }
 }
 
 /// A file whose reads are counted.

@@ -163,6 +163,7 @@ fn open(paths: &[PathBuf], place: &Place) -> Result<SharedCutter> {
     });
     let limits = EpochLimits {
         events: place.epoch_events.map(|events| events as u64),
+        most_events: None,
         age: None,
         now: None,
     };

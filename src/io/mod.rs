@@ -4,12 +4,14 @@
 //! - [`cutter`]: lines of all inputs, in their one order, cut into epochs; [`shared_cutter`]: dealt
 //!   to workers as [`part`]s; [`keeper`]: what keeps epochs, for another run to go on from; [`gate`]:
 //!   which of them go through, and when.
+//! - [`bell`]: how workers that wait hear of what came.
 //! - [`output`]: lines that many workers write into one file, each at its place.
 //! - [`attic`]: records that may still be needed, kept on disk.
 //! - [`source`]: what pipelines read from; [`memory`], [`json_lines`]: the sources there are.
 //! - [`dead_letter`]: elements set aside.
 
 pub mod attic;
+pub mod bell;
 pub mod cutter;
 pub mod dead_letter;
 pub mod gate;

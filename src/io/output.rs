@@ -20,9 +20,13 @@ pub struct Output {
     target: Target,
 }
 
+/// Takes pieces in any order, each with its offset; see [`Output::taker`].
+pub type Taker = Arc<dyn Fn(&[u8], u64) -> io::Result<()> + Send + Sync>;
+
 #[derive(Clone)]
 enum Target {
     File(Arc<File>),
+    Taker(Taker),
     InOrder(Arc<Mutex<InOrder>>),
 }
 
@@ -90,6 +94,14 @@ impl Output {
         }
     }
 
+    /// Anything else that takes pieces in any order, as a regular file does.
+    pub fn taker(label: &str, taker: Taker) -> Self {
+        Output {
+            label: label.into(),
+            target: Target::Taker(taker),
+        }
+    }
+
     /// Whether pieces may be written in any order, by any process.
     pub fn is_regular_file(&self) -> bool {
         matches!(self.target, Target::File(_))
@@ -105,7 +117,7 @@ impl Output {
                 Error::unavailable(format!("could not sync {}", self.label_quoted()))
                     .with_source(error)
             }),
-            Target::InOrder(_) => Ok(()),
+            Target::Taker(_) | Target::InOrder(_) => Ok(()),
         }
     }
 
@@ -119,6 +131,7 @@ impl Output {
         }
         let written = match &self.target {
             Target::File(file) => file.write_all_at(bytes, offset),
+            Target::Taker(taker) => taker(bytes, offset),
             Target::InOrder(in_order) => in_order
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

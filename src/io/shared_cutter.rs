@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::bell::Bell;
 use super::cutter::{
     CutEpoch, Cutter, EpochLimits, Keeping, NextInput, OVERSIZE_KEPT_BYTES, is_blank,
 };
@@ -39,6 +40,8 @@ pub struct SharedCutter {
     /// The workers of this process, and of all processes.
     local_workers: usize,
     all_workers: usize,
+    /// Rung for workers that wait, when there may be something for them to take.
+    bell: Bell,
 }
 
 /// What lies ready for the workers of a process.
@@ -68,6 +71,7 @@ impl SharedCutter {
     ) -> Self {
         let cutter = Cutter::new(inputs, limits, max_record_bytes, keeping);
         SharedCutter {
+            bell: cutter.bell.clone(),
             cutter: Arc::new(Mutex::new(cutter)),
             shelf: Arc::default(),
             local_workers,
@@ -165,6 +169,11 @@ impl SharedCutter {
         shared
     }
 
+    /// Rings for workers when there may be something to take.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
     /// The part of `worker` in the epoch whose `turn` it is, counted from 0. Every worker asks for
     /// every turn, in order. A worker that is `idle`, with no epoch under way, takes what has come;
     /// otherwise more may gather, so that epochs grow with the load.
@@ -210,6 +219,7 @@ impl SharedCutter {
         match cutter.next(idle, spare, self.local_workers) {
             Ok(Some(cut)) => {
                 lock(&self.shelf).cut.push_back(cut);
+                self.bell.ring();
                 true
             }
             Ok(None) => false,

@@ -237,7 +237,9 @@ impl<S: SequenceKey> Edges<S> {
             return;
         }
         let mut change = |below: Option<&Extent>, above: Option<&Extent>, diff| {
-            let gap = below.zip(above).and_then(|(below, above)| below.gap_to(above));
+            let gap = below
+                .zip(above)
+                .and_then(|(below, above)| below.gap_to(above));
             changes.extend(gap.map(|gap| ((stream, gap), diff)));
         };
         if group > top.group() {

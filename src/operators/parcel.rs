@@ -24,7 +24,8 @@ pub struct Parcel<T> {
 }
 
 /// What brings parcels to their worker.
-pub fn by_addressee<T: ExchangeData>() -> Exchange<Parcel<T>, impl FnMut(&Parcel<T>) -> u64 + 'static> {
+pub fn by_addressee<T: ExchangeData>()
+-> Exchange<Parcel<T>, impl FnMut(&Parcel<T>) -> u64 + 'static> {
     Exchange::new(|parcel: &Parcel<T>| u64::from(parcel.to))
 }
 

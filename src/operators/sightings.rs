@@ -542,10 +542,11 @@ impl<S: SequenceKey> Arrangement<S> {
             let known = spans.iter().find(|(of, _)| *of == slot);
             known.map_or_else(|| group.time_span(slot), |(_, span)| *span)
         };
-        let describe = |ids: &Bits, span: &dyn Fn(u8) -> (i64, i64), tags: &Tags<S>, gaps: &mut _| {
-            let tag = |id| tags.get(&(stream, id)).map_or(0, |(_, tag)| *tag);
-            describe_gaps(first_id, ids, span, tag, gaps);
-        };
+        let describe =
+            |ids: &Bits, span: &dyn Fn(u8) -> (i64, i64), tags: &Tags<S>, gaps: &mut _| {
+                let tag = |id| tags.get(&(stream, id)).map_or(0, |(_, tag)| *tag);
+                describe_gaps(first_id, ids, span, tag, gaps);
+            };
         describe(&before, &span_before, &self.tags, &mut at_hand.gaps_before);
         let edge_tag = |tags: &Tags<S>, ids: &Bits| {
             let last = ids.last().map(|last| (stream, first_id + i64::from(last)));

@@ -26,7 +26,8 @@ const MOST_IN_FLIGHT: usize = 256;
 const LEAST_IN_FLIGHT: usize = 3;
 /// Between those, records that may be under way.
 const RECORDS_IN_FLIGHT: usize = 64 << 10;
-/// How long a worker with nothing to do waits before it looks for input again.
+/// How long a worker with nothing to do waits before it looks again, where no bell rings: nobody
+/// rings for a signal, or when the time of a replayed epoch has come.
 const IDLE: Duration = Duration::from_millis(1);
 
 /// What one worker puts into the dataflow.
@@ -78,6 +79,7 @@ impl Feeder<'_> {
         let mut turn = 0;
         let mut ended = false;
         let office = Rc::clone(&self.office);
+        office.cutter.bell().listen();
         while !office.halt.has_failed() {
             if office.halt.was_asked() {
                 office.cutter.stop();

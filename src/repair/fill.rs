@@ -216,7 +216,10 @@ fn waits(rules: &GapsSpec) -> bool {
 struct TypeCounts {
     counts: Vec<(u32, u64)>,
     /// Where each type stands in `counts`, once there are many.
-    #[expect(clippy::box_collection, reason = "most streams have none, and no room for it")]
+    #[expect(
+        clippy::box_collection,
+        reason = "most streams have none, and no room for it"
+    )]
     index: Option<Box<HashMap<u32, u32, foldhash::fast::RandomState>>>,
     /// Where the most frequent type stands, if there is one.
     most: u32,
@@ -370,7 +373,8 @@ impl Filler {
         let mut types_before = TypesBefore::default();
         for seen in types {
             let stream = self.streams.entry(seen.stream);
-            let stream = stream.or_insert_with(|| Stream::new(seen.stream, &self.names.0, &self.rules));
+            let stream =
+                stream.or_insert_with(|| Stream::new(seen.stream, &self.names.0, &self.rules));
             let before = stream.types.most_frequent();
             stream.types.add(seen.r#type, seen.count, &self.names.1);
             if stream.types.most_frequent() != before {
@@ -470,9 +474,7 @@ impl Filler {
         let same_rules = shown_before == shown_after
             && (type_before == type_after || self.rules.r#type != FillType::MostFrequent);
         if gone.is_empty() && come.is_empty() && sparse_before == sparse_after {
-            let mut stand = self
-                .gaps
-                .range((number, i64::MIN)..=(number, due_after));
+            let mut stand = self.gaps.range((number, i64::MIN)..=(number, due_after));
             if same_rules || stand.next().is_none() {
                 return;
             }
@@ -795,9 +797,9 @@ impl TypeCounts {
             self.counts.iter().position(|(known, _)| *known == r#type)
         } else {
             let counts = self.counts.iter().zip(0..);
-            let index = self
-                .index
-                .get_or_insert_with(|| Box::new(counts.map(|((known, _), at)| (*known, at)).collect()));
+            let index = self.index.get_or_insert_with(|| {
+                Box::new(counts.map(|((known, _), at)| (*known, at)).collect())
+            });
             index.get(&r#type).map(|at| *at as usize)
         };
         known.unwrap_or_else(|| {

@@ -19,6 +19,7 @@ use super::recall::Recall;
 use super::recollection::{FrameShare, Recollection};
 use super::report::{Recovery, group_digits};
 use super::spec::Dataflow;
+use crate::io::bell::Bell;
 use crate::io::keeper::{Cut, Keeper, Recalled};
 use crate::io::output::Output;
 use crate::io::part::EpochBuffer;
@@ -212,6 +213,12 @@ impl Journaling {
                 .as_ref()
                 .map(|_| dataflow.journal.segment_bytes),
         })
+    }
+
+    /// Rings `bell` whenever more epochs exist, and when the journal fails.
+    pub fn ring_on_sync(&self, bell: &Bell) {
+        let bell = bell.clone();
+        self.journal.on_sync(Box::new(move || bell.ring()));
     }
 
     /// Whether `epoch` is in the journal for good.

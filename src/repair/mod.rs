@@ -48,7 +48,7 @@ use crate::time::EventTime;
 pub use replay::{Bound, History, ReplayOptions, replay};
 pub use report::Report;
 pub use resume::JournalOptions;
-pub use run::{run, run_steps};
+pub use run::{Ends, run, run_between, run_steps};
 pub use spec::Dataflow;
 
 /// How to run a dataflow: what the command line decides.

@@ -207,6 +207,7 @@ fn from_inputs(
     let labels = plan.labels.clone();
     let limits = EpochLimits {
         events: epoch_events,
+        most_events: None,
         age: epoch_ms.filter(|ms| *ms > 0).map(Duration::from_millis),
         now: Some(clock::since_start),
     };

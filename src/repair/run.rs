@@ -31,7 +31,7 @@ use super::tally::Tally;
 use super::wiring::{self, Plan, Survey};
 use super::{Cluster, Outputs, RunOptions, Step};
 use crate::event::write::ReconstructedWriter;
-use crate::io::cutter::{EpochLimits, Keeping};
+use crate::io::cutter::{EpochLimits, Keeping, NextInput};
 use crate::io::output::Output;
 use crate::io::shared_cutter::SharedCutter;
 use crate::operators::parcel::Spare;
@@ -92,6 +92,7 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
     }
     let limits = EpochLimits {
         events: options.epoch_events,
+        most_events: None,
         age: options
             .epoch_ms
             .filter(|ms| *ms > 0)
@@ -112,6 +113,9 @@ pub fn run(dataflow: &Dataflow, options: &RunOptions) -> Result<Report> {
     let next = plan.open_in_turn(stdin_from_start, Arc::clone(&read_bytes));
     let most = dataflow.event.max_record_bytes;
     let cutter = SharedCutter::new(next, limits, most, workers, keeping);
+    if let Some(journaling) = &journaling {
+        journaling.ring_on_sync(cutter.bell());
+    }
     let job = Job {
         dataflow: dataflow.clone(),
         cutter: cutter.clone(),
@@ -198,6 +202,47 @@ pub fn run_steps(dataflow: &Dataflow, steps: Vec<Step>, workers: usize) -> Resul
         dead,
         gaps,
     })
+}
+
+/// Where a run reads and writes, in place of what its dataflow file names.
+pub struct Ends {
+    /// Opens the inputs one after the other.
+    pub inputs: NextInput,
+    /// What dead letters call them, by number.
+    pub labels: Vec<String>,
+    /// When an epoch closes.
+    pub limits: EpochLimits,
+    /// The outputs, by number of sink.
+    pub outputs: [Vec<Output>; 4],
+    /// A folder for what is put aside on disk.
+    pub scratch: PathBuf,
+}
+
+/// Runs `dataflow` between other `ends` than it names, until its inputs end. There is no journal,
+/// and no report is written.
+///
+/// # Errors
+/// `Unavailable` where reading or writing failed.
+pub fn run_between(dataflow: &Dataflow, ends: Ends, workers: usize) -> Result<Report> {
+    let most = dataflow.event.max_record_bytes;
+    let counts = (workers, workers);
+    let job = Job {
+        dataflow: dataflow.clone(),
+        cutter: SharedCutter::new(ends.inputs, ends.limits, most, counts, None),
+        labels: ends.labels,
+        outputs: ends.outputs,
+        attic: ends.scratch,
+        halt: Halt::new(),
+        workers,
+        cluster: None,
+        steps: Vec::new(),
+        progress: None,
+        begun: Begun::default(),
+        journaling: None,
+        recollection: None,
+        survey: None,
+    };
+    job.execute()
 }
 
 /// All that the workers of a process need.
@@ -375,8 +420,7 @@ impl Job {
             clustered,
         };
         let spare = Spare::default();
-        let inputs =
-            worker.dataflow(|scope| wiring::build(scope, &plan, &office, spare.clone()));
+        let inputs = worker.dataflow(|scope| wiring::build(scope, &plan, &office, spare.clone()));
         let reading = Reading::new(
             &self.dataflow,
             LocalNames::new(streams),

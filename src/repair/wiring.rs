@@ -37,10 +37,10 @@ use super::renumber::{Fresh, TypeCount, renumber};
 use super::spec::{Dataflow, Keep};
 use crate::operators::dedup::{Copied, dedup};
 use crate::operators::gaps::{Gap, gaps};
+use crate::operators::index::group_of;
 use crate::operators::parcel::{Parcel, Spare};
 use crate::operators::per_epoch::{PerEpoch, epoch_of};
 use crate::operators::retained::{Forgotten, Retained, Row, retained};
-use crate::operators::index::group_of;
 use crate::operators::sightings::{Config, Sighting, sightings};
 use crate::operators::watermark::Bounds;
 use crate::operators::{Label, Verdict};
@@ -161,7 +161,12 @@ pub fn build(
 
     let (rows, types) = if plan.clustered {
         let tables = (plan.streams.clone(), plan.types.clone());
-        renumber((rows, types), names, (office.worker, office.workers), tables)
+        renumber(
+            (rows, types),
+            names,
+            (office.worker, office.workers),
+            tables,
+        )
     } else {
         (rows, types)
     };

@@ -27,6 +27,12 @@ pub fn since_start() -> Duration {
     START.get_or_init(Moment::now).elapsed()
 }
 
+/// Lets this thread sleep until it is `at`, by [`since_start`].
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+pub fn sleep_until(at: Duration) {
+    std::thread::sleep(at.saturating_sub(since_start()));
+}
+
 /// The time of day in UTC, in microseconds since 1970-01-01T00:00:00Z: the processing time of live
 /// sources, which is recorded with each epoch.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]

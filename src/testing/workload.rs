@@ -7,6 +7,74 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use chrono::{Days, NaiveDate};
+use clap::ValueEnum;
+
+/// The workloads that figures are given for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Profile {
+    /// 64 busy streams with a little of every damage
+    Linq,
+    /// 100,000 streams
+    Wide,
+    /// One stream
+    Hot,
+    /// Every fifth event is late, by up to an hour
+    Late,
+    /// No damage
+    Clean,
+    /// Ten times the damage
+    Dirty,
+}
+
+impl Profile {
+    /// What it is called on the command line and in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Linq => "linq",
+            Profile::Wide => "wide",
+            Profile::Hot => "hot",
+            Profile::Late => "late",
+            Profile::Clean => "clean",
+            Profile::Dirty => "dirty",
+        }
+    }
+
+    /// The workload of this name, with this many events.
+    ///
+    /// ```
+    /// use amend::testing::workload::Profile;
+    ///
+    /// assert_eq!(Profile::Hot.workload(1000).streams, 1);
+    /// ```
+    pub fn workload(self, events: u64) -> Workload {
+        let linq = Workload::linq(events);
+        match self {
+            Profile::Linq => linq,
+            Profile::Wide => Workload {
+                streams: 100_000,
+                ..linq
+            },
+            Profile::Hot => Workload { streams: 1, ..linq },
+            Profile::Late => Workload {
+                late: 0.2,
+                late_by: EVENTS_A_SECOND * 3600,
+                ..linq
+            },
+            Profile::Clean => Workload {
+                duplicates: 0.0,
+                missing: 0.0,
+                late: 0.0,
+                ..linq
+            },
+            Profile::Dirty => Workload {
+                duplicates: 0.2,
+                missing: 0.1,
+                late: 0.2,
+                ..linq
+            },
+        }
+    }
+}
 
 /// What a workload is made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,8 +87,11 @@ pub struct Workload {
     pub duplicates: f64,
     /// The share of ids that never come.
     pub missing: f64,
-    /// The share of events that come later than their place, by up to [`Workload::LATE_BY`] places.
+    /// The share of events that come later than their place.
     pub late: f64,
+    /// By up to how many places they do; 50 places are a second of event time. What would come
+    /// behind the last place never comes.
+    pub late_by: u64,
     /// The share of events at which the producer of a busy stream starts over with its first ids.
     pub restarts: f64,
     /// The share of events whose id is far from those of its stream.
@@ -35,9 +106,6 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// How many places a late event may come behind its own.
-    pub const LATE_BY: u64 = 10_000;
-
     /// The share of events that belong to brief streams, where there are some.
     pub const BRIEF_SHARE: f64 = 0.05;
 
@@ -49,6 +117,7 @@ impl Workload {
             duplicates: 0.02,
             missing: 0.01,
             late: 0.02,
+            late_by: 10_000,
             restarts: 0.0,
             outliers: 0.0,
             far_future: 0.0,
@@ -151,7 +220,7 @@ impl Workload {
                 second % 60,
             )?;
             if random.chance(self.late) {
-                let place = written + 1 + random.below(Self::LATE_BY);
+                let place = written + 1 + random.below(self.late_by);
                 late.entry(place)
                     .or_default()
                     .push(std::mem::take(&mut line));
@@ -271,6 +340,43 @@ mod tests {
     fn a_seed_gives_the_same_bytes_for_good() {
         let lines = text(Workload::linq(20_000));
         assert_eq!(crc32fast::hash(lines.as_bytes()), 0x0469_94ff);
+    }
+
+    #[test]
+    fn profiles_have_the_damage_that_they_name() {
+        let check = |profile: Profile, streams: usize, copies: bool, late_by: Option<u64>| {
+            let lines = text(profile.workload(40_000));
+            let mut seen =
+                std::collections::BTreeMap::<&str, (u64, std::collections::BTreeSet<u64>)>::new();
+            let (mut is_copied, mut is_late) = (false, false);
+            for line in lines.lines() {
+                let stream = line.split('"').nth(5).unwrap();
+                let id = line[12..].split(',').next().unwrap().parse().unwrap();
+                let (highest, ids) = seen.entry(stream).or_default();
+                match ids.insert(id) {
+                    false => is_copied = true,
+                    true => is_late |= id < *highest,
+                }
+                *highest = id.max(*highest);
+            }
+            assert_eq!(lines.lines().count(), 40_000, "{}", profile.name());
+            assert!(
+                seen.len() <= streams && seen.len() * 4 > streams,
+                "{}",
+                profile.name()
+            );
+            assert_eq!(is_copied, copies, "{}", profile.name());
+            assert_eq!(is_late, late_by.is_some(), "{}", profile.name());
+            if let Some(late_by) = late_by {
+                assert_eq!(profile.workload(1).late_by, late_by, "{}", profile.name());
+            }
+        };
+        check(Profile::Linq, 64, true, Some(10_000));
+        check(Profile::Wide, 100_000, true, Some(10_000));
+        check(Profile::Hot, 1, true, Some(10_000));
+        check(Profile::Late, 64, true, Some(180_000));
+        check(Profile::Clean, 64, false, None);
+        check(Profile::Dirty, 64, true, Some(10_000));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod amendments;
 mod bad_input;
+mod bench;
 mod caches;
 mod cluster;
 mod crash;

@@ -98,8 +98,7 @@ mod tests {
                     _ => state & (state >> 9) & (state >> 21),
                 };
             }
-            let mut members: BTreeSet<u8> =
-                (0..=255).filter(|slot| bits.contains(*slot)).collect();
+            let mut members: BTreeSet<u8> = (0..=255).filter(|slot| bits.contains(*slot)).collect();
             if round % 2 == 0 {
                 let slot = random.below(256) as u8;
                 bits.insert(slot);

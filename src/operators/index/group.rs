@@ -1,8 +1,8 @@
 //! What was seen of 256 consecutive ids of a sequence.
 
+use super::GROUP_IDS;
 use super::bits::Bits;
 use super::entries::Entries;
-use super::GROUP_IDS;
 use crate::operators::Print;
 
 /// What was seen of the ids of one group: when, and what the copy in the seat looked like.

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use amend::testing::workload::Workload;
+use amend::testing::workload::Profile;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
@@ -44,49 +44,6 @@ struct Arguments {
     /// Below which folder to make the scratch folder.
     #[arg(long, default_value = ".")]
     scratch: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Profile {
-    /// 64 streams with a little of every damage.
-    Linq,
-    /// One stream.
-    Hot,
-    /// 100,000 streams.
-    Wide,
-    /// Ten times the damage.
-    Dirty,
-    /// No damage.
-    Clean,
-    /// Every fifth event is late.
-    Late,
-}
-
-impl Profile {
-    fn workload(self, events: u64) -> Workload {
-        let linq = Workload::linq(events);
-        match self {
-            Profile::Linq => linq,
-            Profile::Hot => Workload { streams: 1, ..linq },
-            Profile::Wide => Workload {
-                streams: 100_000,
-                ..linq
-            },
-            Profile::Dirty => Workload {
-                duplicates: 0.2,
-                missing: 0.1,
-                late: 0.2,
-                ..linq
-            },
-            Profile::Clean => Workload {
-                duplicates: 0.0,
-                missing: 0.0,
-                late: 0.0,
-                ..linq
-            },
-            Profile::Late => Workload { late: 0.2, ..linq },
-        }
-    }
 }
 
 /// Who does the job.
