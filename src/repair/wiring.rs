@@ -175,7 +175,7 @@ pub fn build(
     // What a script sets counts as the rest.
     let told = told.concat(set_watermarks(ticks.clone(), office.worker));
     let found = match &dataflow.horizon {
-        None => find((rows, spare), copies, types, dataflow, needs),
+        None => find(rows, spare, copies, types, dataflow, needs),
         Some(_) => find_retained(events, told.clone(), ticks.clone(), plan, office),
     };
     let wanted = Wanted {
@@ -227,10 +227,8 @@ struct Findings<'scope> {
 
 /// Judges events of which none is ever forgotten.
 fn find<'scope>(
-    (rows, spare): (
-        StreamVec<'scope, Epoch, Parcel<Sighting<u32>>>,
-        Spare<Sighting<u32>>,
-    ),
+    rows: StreamVec<'scope, Epoch, Parcel<Sighting<u32>>>,
+    spare: Spare<Sighting<u32>>,
     copies: StreamVec<'scope, Epoch, CopyUpdate>,
     types: StreamVec<'scope, Epoch, TypeCount>,
     dataflow: &Dataflow,

@@ -167,7 +167,7 @@ fn rows_from_columns_are_those_from_json() {
             let expected = shown(&mut rows, &findings);
             for (reading, shares, decodes) in [(&mut whole, &all, false), (&mut half, &some, true)]
             {
-                let mut rows = rows();
+                let mut rows = self::rows();
                 let (findings, decoded) = reading.read_frames(&part, reader, &mut rows, shares);
                 assert_eq!(
                     expected,
