@@ -1,8 +1,10 @@
 //! The `amend` binary: hands over to [`amend::cli`].
 
+use peak_alloc::PeakAlloc;
+
 /// Counts what lives, for `amend bench`.
 #[global_allocator]
-static ALLOCATOR: peak_alloc::PeakAlloc = amend::bench::ALLOCATOR;
+static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 fn main() -> std::process::ExitCode {
     amend::cli::main()

@@ -1,12 +1,9 @@
 //! Bytes of heap that live, as the allocator of the process counts them.
 //!
-//! Only the binary counts: a program that uses amend as a library has an allocator of its own, and
-//! then nothing is known here.
+//! The binary has [`PeakAlloc`] for its allocator. A program that uses amend as a library may have
+//! another, and then nothing is known here.
 
 use peak_alloc::PeakAlloc;
-
-/// Counts what lives; for the `#[global_allocator]` of a binary.
-pub const ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// What lives now.
 pub(super) fn live_bytes() -> Option<u64> {

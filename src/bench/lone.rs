@@ -41,12 +41,14 @@ pub struct Lone {
     pub took: Option<Percentiles>,
 }
 
-/// What the engine remembers.
+/// What the engine remembers: of every event its id, time and fingerprint; of every stream its name,
+/// its types and its gaps with what was inferred for them.
 #[derive(Clone, Debug, Serialize)]
 pub struct State {
     /// Different events that it remembers.
     pub distinct_events: u64,
-    /// What lives because of them, buffers for the next epochs included.
+    /// What lives because of them, with the buffers that the next epochs will use: of lines, rows
+    /// and pages.
     pub live_bytes: u64,
     /// The same by events.
     pub bytes_per_event: f64,

@@ -5,14 +5,14 @@
 //! sinks for kept events, dead letters and gaps. What differs is stated: an input in memory in place
 //! of a file, and writers that only count in place of files, unless a folder is given.
 //!
-//! - [`workload`]: the lines, and which of their events come late.
-//! - [`rig`]: one run of the engine between what is measured.
-//! - [`throughput`]: all lines as fast as can be, for each number of workers in turn.
-//! - [`latency`]: lines at a fixed rate, and how long each correction took.
-//! - [`lone`]: late events one by one, and what the state takes.
-//! - [`corrections`]: which line of `gaps.jsonl` corrects what.
-//! - [`figures`], [`heap`]: medians and percentiles; bytes that live.
-//! - [`table`], [`plot`]: results for people.
+//! - `workload`: the lines, and which of their events come late.
+//! - `rig`: one run of the engine between what is measured.
+//! - `throughput`: all lines as fast as can be, for each number of workers in turn.
+//! - `latency`: lines at a fixed rate, and how long each correction took.
+//! - `lone`: late events one by one, and what the state takes.
+//! - `corrections`: which line of `gaps.jsonl` corrects what.
+//! - `figures`, `heap`: medians and percentiles; bytes that live.
+//! - `table`, `plot`: results for people.
 
 mod corrections;
 mod figures;
@@ -33,7 +33,6 @@ use crate::testing::workload::Profile;
 use crate::{Error, Result};
 
 pub use figures::{Percentiles, Spread};
-pub use heap::ALLOCATOR;
 pub use latency::Latency;
 pub use lone::{Lone, State};
 pub use throughput::Throughput;

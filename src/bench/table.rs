@@ -102,8 +102,8 @@ fn draw_profile(results: &ProfileResults) -> String {
     }
     if let Some(state) = &results.state {
         text.push_str(&format!(
-            "\nstate: {:.1} bytes an event ({} MiB for {} different events), \
-             {:.1} of them growing with the events; the rest is buffers\n",
+            "\nstate on one worker: {:.1} bytes an event ({} MiB for {} different events);\n\
+             {:.1} come with every further event, the rest is buffers that do not grow\n",
             state.bytes_per_event,
             mebibytes(state.live_bytes),
             group_digits(state.distinct_events.into()),
