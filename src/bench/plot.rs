@@ -23,6 +23,7 @@ const THIN: u32 = 1;
 const THICK: u32 = 3;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Figure = fn(&Percentiles) -> f64;
 type Drawn = Result<(), Box<dyn Error>>;
 
 /// Colours that are told apart by people who see few.
@@ -154,9 +155,9 @@ fn draw_latency(series: &[Series<'_>], area: &Area<'_>) -> Drawn {
         .axis_desc_style((FONT, 15))
         .draw()?;
     for (series, colour) in series.iter().zip(COLOURS.iter().cycle()) {
-        let figures: [(fn(&Percentiles) -> f64, u32); 2] =
-            [(|took| took.p50_ms, THIN), (|took| took.p99_ms, THICK)];
-        for (figure, width) in figures {
+        let p50: Figure = |took| took.p50_ms;
+        let p99: Figure = |took| took.p99_ms;
+        for (figure, width) in [(p50, THIN), (p99, THICK)] {
             let points = series.points.iter();
             let points: Vec<_> = points
                 .map(|(latency, took)| (latency.offered_per_s / 1e6, figure(took)))
