@@ -33,7 +33,7 @@
 //! (windows, triggers, panes), [`operators`] (sequences, copies and gaps as dataflow operators),
 //! [`io`] (inputs, epochs, outputs), [`journal`] (what was read, made durable), [`pipeline`], [`pcollection`] and [`transforms`] (pipelines),
 //! [`repair`] (the rules of a dataflow file, wired to the operators), [`runtime`] (running workers),
-//! [`testing`] (scenario files, scripted streams, assertions, workloads), [`bench`] (how fast it is) and [`cli`].
+//! [`testing`] (scenario files, scripted streams, assertions, workloads), [`mod@bench`] (how fast it is) and [`cli`].
 //!
 //! [timely dataflow]: https://docs.rs/timely
 //! [differential dataflow]: https://docs.rs/differential-dataflow
