@@ -17,7 +17,7 @@ use super::part::{EpochBuffer, Part, Segment, Span};
 use crate::{Error, Result};
 
 /// Buffers kept for the next epochs.
-const POOLED: usize = 8;
+const POOLED: usize = 16;
 
 /// What came of asking for a part.
 #[derive(Debug)]

@@ -176,8 +176,13 @@ where
             let mut output = output.activate();
             while let Some((epoch, due)) = waiting.pop_passed(frontiers) {
                 let mut changes = due.data.within;
-                for (stream, edge) in due.data.edges.iter().flat_map(|parcel| &parcel.rows) {
-                    known.renew(*stream, edge, &mut changes);
+                for rows in due.data.edges.iter().map(|parcel| &parcel.rows) {
+                    for rows in rows.chunks(FETCHED_TOGETHER) {
+                        known.fetch(rows);
+                        for (stream, edge) in rows {
+                            known.renew(*stream, edge, &mut changes);
+                        }
+                    }
                 }
                 consolidate(&mut changes);
                 output.session(&due.capabilities[0]).give_iterator(
@@ -223,7 +228,17 @@ impl<S> Default for Edges<S> {
     }
 }
 
+/// Edges that are looked at together before they are changed.
+const FETCHED_TOGETHER: usize = 16;
+
 impl<S: SequenceKey> Edges<S> {
+    /// Looks at what is about to be changed, so that the processor waits for the memory of all of it at
+    /// once.
+    fn fetch(&self, rows: &[(S, Edge)]) {
+        let tops = rows.iter().filter_map(|(stream, _)| self.tops.get(stream));
+        std::hint::black_box(tops.map(|top| top.last).fold(0, i64::wrapping_add));
+    }
+
     /// Takes note of a group's edges, and appends how the gaps beside the group change.
     fn renew(&mut self, stream: S, edge: &Edge, changes: &mut Vec<((S, Gap), isize)>) {
         let Some(top) = self.tops.get_mut(&stream) else {

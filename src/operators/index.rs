@@ -1,7 +1,7 @@
 //! Sightings arranged in place: which ids of a sequence were seen, when, and what the copy in the
 //! seat looked like.
 //!
-//! An [`Index`] keeps ids in groups of 256: a bit for every id, and 12 bytes for its time and its
+//! An index keeps ids in groups of 256: a bit for every id, and 12 bytes for its time and its
 //! print. A gap between groups costs nothing, however wide it is. A group is found by one hash and
 //! changed where it lies. Nobody but the operator that owns it reads it, and never as of an earlier
 //! epoch, so it keeps no history and there is nothing to merge.
@@ -77,6 +77,13 @@ impl<S: SequenceKey> Index<S> {
     #[inline]
     pub(super) fn touched(&mut self, number: u32) -> &mut u32 {
         &mut self.touched[number as usize]
+    }
+
+    /// Looks at groups that are about to be changed, so that the processor waits for the memory of all
+    /// of them at once.
+    pub(super) fn fetch(&self, numbers: impl Iterator<Item = u32>) {
+        let latest = numbers.map(|number| self.group(number).latest());
+        std::hint::black_box(latest.flatten().fold(0, i64::wrapping_add));
     }
 
     /// The group with this number.

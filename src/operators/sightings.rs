@@ -341,6 +341,9 @@ impl<S: SequenceKey> Dealt<S> {
     }
 }
 
+/// Groups that are looked at together before they are changed.
+const FETCHED_TOGETHER: usize = 16;
+
 impl<S: SequenceKey> Arrangement<S> {
     fn new(config: Config) -> Self {
         Arrangement {
@@ -360,7 +363,11 @@ impl<S: SequenceKey> Arrangement<S> {
         let mut dealt = std::mem::take(&mut self.dealt);
         dealt.deal(&mut self.index, parcels);
         let mut from = 0;
-        for touched in &dealt.groups {
+        for (at, touched) in dealt.groups.iter().enumerate() {
+            if at % FETCHED_TOGETHER == 0 {
+                let next = dealt.groups.iter().skip(at).take(FETCHED_TOGETHER);
+                self.index.fetch(next.map(|touched| touched.number));
+            }
             let to = touched.place as usize;
             self.apply_group(epoch, touched, &dealt.rows[from..to], said);
             from = to;

@@ -172,7 +172,7 @@ impl Office {
 }
 
 /// Pages that are kept for the next epochs.
-const SPARE_PAGES: usize = 4;
+const SPARE_PAGES: usize = 16;
 /// Marks are made when this many bytes were written,
 const MARK_BYTES: u64 = 64 << 20;
 /// or when this much time has passed.

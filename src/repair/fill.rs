@@ -10,6 +10,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -170,6 +171,7 @@ pub struct Filler {
     wanted: Wanted,
     /// The names of streams, and those of types.
     names: (Names, Names),
+    type_names: TypeNames,
     fixed_type: Option<u32>,
     streams: HashMap<u32, Stream, foldhash::fast::RandomState>,
     /// All gaps, due or not, by stream and the id above.
@@ -225,6 +227,34 @@ struct TypeCounts {
     most: u32,
 }
 
+/// The names of types, which stay as they are, without asking all workers for them each time.
+#[derive(Debug)]
+struct TypeNames {
+    names: Names,
+    known: Vec<Option<Arc<str>>>,
+}
+
+impl TypeNames {
+    fn new(names: Names) -> Self {
+        let known = Vec::new();
+        TypeNames { names, known }
+    }
+
+    /// Whether the first comes before the second in the order of bytes.
+    fn is_less(&mut self, first: u32, second: u32) -> bool {
+        for number in [first, second] {
+            let at = number as usize;
+            if at >= self.known.len() {
+                self.known.resize(at + 1, None);
+            }
+            self.known[at].get_or_insert_with(|| self.names.name(number));
+        }
+        self.known[first as usize] < self.known[second as usize]
+    }
+}
+
+/// Streams that are looked at together before they are changed.
+const FETCHED_TOGETHER: usize = 16;
 /// Up to this many types are looked for one by one.
 const FEW_TYPES: usize = 12;
 
@@ -272,6 +302,7 @@ impl Filler {
             rules,
             format,
             wanted,
+            type_names: TypeNames::new(names.1.clone()),
             names,
             fixed_type,
             streams: HashMap::default(),
@@ -371,17 +402,32 @@ impl Filler {
     /// that is done for them.
     fn count_types(&mut self, types: &[TypeCount]) -> TypesBefore {
         let mut types_before = TypesBefore::default();
-        for seen in types {
+        for (at, seen) in types.iter().enumerate() {
+            if at % FETCHED_TOGETHER == 0 {
+                self.fetch(&types[at..types.len().min(at + FETCHED_TOGETHER)]);
+            }
             let stream = self.streams.entry(seen.stream);
             let stream =
                 stream.or_insert_with(|| Stream::new(seen.stream, &self.names.0, &self.rules));
             let before = stream.types.most_frequent();
-            stream.types.add(seen.r#type, seen.count, &self.names.1);
+            stream
+                .types
+                .add(seen.r#type, seen.count, &mut self.type_names);
             if stream.types.most_frequent() != before {
                 types_before.entry(seen.stream).or_insert(before);
             }
         }
         types_before
+    }
+
+    /// Looks at streams that are about to be changed, so that the processor waits for the memory of all
+    /// of them at once.
+    fn fetch(&self, types: &[TypeCount]) {
+        let streams = types
+            .iter()
+            .filter_map(|seen| self.streams.get(&seen.stream));
+        let counts = streams.filter_map(|stream| stream.types.counts.first());
+        std::hint::black_box(counts.map(|(_, count)| *count).fold(0, u64::wrapping_add));
     }
 
     /// Moves ids that the watermark has passed by the grace from `waiting` to `due`: of each
@@ -465,7 +511,9 @@ impl Filler {
                 .sum()
         };
         let sparse_before = stream.sparse;
+        let narrow_before = stream.narrow;
         stream.narrow = stream.narrow + missed(&come) - missed(&gone);
+        let narrow_after = stream.narrow;
         stream.sparse = stream.narrow > u128::from(self.rules.max_missing);
         let sparse_after = stream.sparse;
 
@@ -488,6 +536,15 @@ impl Filler {
         }
         if shown_before {
             tally.filled += missing_only_in(&gone, &come, max_width);
+        }
+
+        if !same_rules && !self.wanted.guesses {
+            // All of it changes, and nobody asks for more than how much that is.
+            let before = if shown_before { narrow_before } else { 0 };
+            let after = if shown_after { narrow_after } else { 0 };
+            tally.reconstructed += after as i64 - before as i64;
+            tally.retracted += before as u64;
+            return;
         }
 
         // Intervals that are published alike before and after need not be looked at, unless the
@@ -666,7 +723,7 @@ impl Filler {
             self.names.0.hold(now);
             let mut types = TypeCounts::default();
             for (name, count) in base.types {
-                types.add(self.names.1.number(&name), count, &self.names.1);
+                types.add(self.names.1.number(&name), count, &mut self.type_names);
             }
             let stream = Stream {
                 types,
@@ -775,7 +832,7 @@ impl TypeCounts {
     }
 
     /// Counts are only ever raised, so the most frequent type is the one so far or the one raised.
-    fn add(&mut self, r#type: u32, count: u64, names: &Names) {
+    fn add(&mut self, r#type: u32, count: u64, names: &mut TypeNames) {
         let at = self.place(r#type);
         self.counts[at].1 += count;
         let most = self.most as usize;
@@ -783,8 +840,7 @@ impl TypeCounts {
             return;
         }
         let ahead = self.counts[at].1.cmp(&self.counts[most].1);
-        let wins =
-            ahead.is_gt() || ahead.is_eq() && names.name(r#type) < names.name(self.counts[most].0);
+        let wins = ahead.is_gt() || ahead.is_eq() && names.is_less(r#type, self.counts[most].0);
         if wins {
             self.most = at as u32;
         }

@@ -26,6 +26,13 @@ impl Group {
         &self.ids
     }
 
+    /// A time of the last id that was seen.
+    #[inline]
+    pub(super) fn latest(&self) -> Option<i64> {
+        let last = self.ids.count().checked_sub(1)?;
+        Some(self.entries.get(last).0)
+    }
+
     /// The print that goes with an id's `time`, if it was seen then.
     #[inline]
     pub(in crate::operators) fn print_at(&self, slot: u8, time: i64) -> Option<Print> {
