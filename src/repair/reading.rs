@@ -163,6 +163,7 @@ impl Reading {
                 let Some(columns) = &frame.columns else {
                     let first = (from - frame.first) as u64;
                     let mut chunk = Chunk::builder(frame.epoch, first);
+                    chunk.reserve(to - from);
                     for at in from..to {
                         pass.decode(at - part.from, rows, Some(&mut chunk));
                     }

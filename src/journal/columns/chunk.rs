@@ -246,6 +246,17 @@ pub struct ChunkBuilder {
 }
 
 impl ChunkBuilder {
+    /// Makes room for this many more rows.
+    pub fn reserve(&mut self, rows: usize) {
+        let chunk = &mut self.chunk;
+        chunk.ids.reserve(rows);
+        chunk.times.reserve(rows);
+        chunk.prints.reserve(rows);
+        chunk.streams.reserve(rows);
+        chunk.types.reserve(rows);
+        chunk.flags.reserve(rows);
+    }
+
     /// Adds the row of a well-formed event.
     pub fn push_event(&mut self, event: &EventRow<'_>) {
         let chunk = &mut self.chunk;
@@ -311,30 +322,53 @@ impl ChunkBuilder {
 }
 
 /// The numbers of names in a dictionary.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Numbers {
     numbers: HashMap<Box<str>, u32, foldhash::fast::RandomState>,
-    /// The number given last: records of one stream tend to come together.
-    last: u32,
+    /// Numbers given lately, one for each value of a weak hash. One whose name is another is of no use.
+    recent: [u32; 1 << RECENT_BITS],
+}
+
+const RECENT_BITS: u32 = 8;
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Numbers {
+            numbers: HashMap::default(),
+            recent: [0; 1 << RECENT_BITS],
+        }
+    }
+}
+
+/// A weak hash of a name: names that are numbered differ most often at their ends.
+fn slot_of(name: &[u8]) -> usize {
+    let end = match name.last_chunk::<8>() {
+        Some(end) => u64::from_le_bytes(*end),
+        None => name.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)),
+    };
+    (end.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - RECENT_BITS)) as usize
 }
 
 impl Numbers {
     /// The number of `name`, which becomes the next one where it is new.
     fn of(&mut self, name: &str, names: &mut Vec<u8>, ends: &mut Vec<u64>) -> u32 {
-        let is_last = !ends.is_empty() && part(names, ends, self.last as usize) == name.as_bytes();
-        if !is_last {
-            self.last = match self.numbers.get(name) {
-                Some(number) => *number,
-                None => {
-                    let number = u32::try_from(ends.len())
-                        .expect("an epoch holds fewer than 2^32 records, so fewer names");
-                    names.extend_from_slice(name.as_bytes());
-                    ends.push(names.len() as u64);
-                    self.numbers.insert(name.into(), number);
-                    number
-                }
-            };
+        let slot = slot_of(name.as_bytes());
+        let recent = self.recent[slot];
+        if (recent as usize) < ends.len() && part(names, ends, recent as usize) == name.as_bytes() {
+            return recent;
         }
-        self.last
+        let number = match self.numbers.get(name) {
+            Some(number) => *number,
+            None => {
+                let number = u32::try_from(ends.len())
+                    .expect("an epoch holds fewer than 2^32 records, so fewer names");
+                names.extend_from_slice(name.as_bytes());
+                ends.push(names.len() as u64);
+                self.numbers.insert(name.into(), number);
+                number
+            }
+        };
+        self.recent[slot] = number;
+        number
     }
 }
