@@ -8,7 +8,7 @@
 //! All missing ids of a gap share one event time, because they share their neighbours; so a gap
 //! that is enumerated is one interval with a time and a type.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 
@@ -84,6 +84,12 @@ impl Note {
             Note::Stands(note) => note.stream(),
             Note::Tally(_) => None,
         }
+    }
+
+    /// The order of notes where names of streams are single texts.
+    pub fn by_stream(&self, other: &Self) -> Ordering {
+        let streams = self.stream().cmp(&other.stream());
+        streams.then_with(|| self.cmp(other))
     }
 
     /// The note that takes this one back.

@@ -106,7 +106,8 @@ pub fn write_entry(
         let parts = |note: &Note| style.name(note.stream().unwrap_or_default()).parts();
         notes.sort_by_cached_key(|note| (parts(note), style.text_of(note), note.clone()));
     } else {
-        notes.sort_unstable_by(|a, b| (a.stream(), a).cmp(&(b.stream(), b)));
+        // Those of each worker are in order, and a stable sort makes use of that.
+        notes.sort_by(Note::by_stream);
     }
     let (head, tail) = (&mut entry.head, &mut entry.tail);
 

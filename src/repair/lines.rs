@@ -254,7 +254,13 @@ impl StreamName<'_> {
 
 /// Appends the first and the last id of a gap.
 fn write_ids(from: i64, to: i64, out: &mut Vec<u8>) {
-    out.extend_from_slice(format!(",\"from\":{from},\"to\":{to}").as_bytes());
+    for (field, id) in [(&b",\"from\":"[..], from), (b",\"to\":", to)] {
+        out.extend_from_slice(field);
+        if id < 0 {
+            out.push(b'-');
+        }
+        write_number(id.unsigned_abs(), out);
+    }
 }
 
 /// Appends a number in decimal.

@@ -505,6 +505,8 @@ fn fill<'scope>(
                     continue;
                 }
                 filler.apply(due.data.epoch, &mut notes);
+                // So that the ledger, which is one for all workers, has the less to do.
+                notes.sort_unstable_by(Note::by_stream);
                 office.bases.lay_filler(epoch, &filler);
                 office.watermark.set(filler.watermark());
                 output
