@@ -389,31 +389,33 @@ impl<S: SequenceKey> Arrangement<S> {
         self.at_hand.spans.clear();
         for row in rows {
             let seat = group.print_at(slot_of(row.id), row.time);
-            if !self.config.verdicts {
-                if seat.is_none() {
-                    self.at_hand.seat(group, row, Print::default());
-                    if self.config.witnesses {
-                        said.witnesses.push((row.stream, row.id, row.time));
-                    }
-                }
-                continue;
-            }
-            match seat {
+            let seated = match seat {
+                None if !self.config.verdicts => Some(Print::default()),
+                Some(_) if !self.config.verdicts => None,
                 None if row.print.is_valid() => {
                     said.kept += 1;
-                    self.at_hand.seat(group, row, row.print);
-                    if self.config.witnesses {
-                        said.witnesses.push((row.stream, row.id, row.time));
-                    }
+                    Some(row.print)
                 }
-                Some(seat) if seat.is_valid() => said.verdicts.push(Verdict {
-                    position: position(epoch, row),
-                    label: row.print.label_beside(seat),
-                    open: false,
-                    diff: 1,
-                }),
+                Some(seat) if seat.is_valid() => {
+                    said.verdicts.push(Verdict {
+                        position: position(epoch, row),
+                        label: row.print.label_beside(seat),
+                        open: false,
+                        diff: 1,
+                    });
+                    None
+                }
                 // Either a later copy takes the seat, or this one has none yet.
-                _ => self.at_hand.doubtful.push(*row),
+                _ => {
+                    self.at_hand.doubtful.push(*row);
+                    None
+                }
+            };
+            if let Some(print) = seated {
+                self.at_hand.seat(group, row, print);
+                if self.config.witnesses {
+                    said.witnesses.push((row.stream, row.id, row.time));
+                }
             }
         }
         if !self.at_hand.doubtful.is_empty() {
@@ -549,12 +551,14 @@ impl<S: SequenceKey> Arrangement<S> {
             let known = spans.iter().find(|(of, _)| *of == slot);
             known.map_or_else(|| group.time_span(slot), |(_, span)| *span)
         };
-        let describe =
-            |ids: &Bits, span: &dyn Fn(u8) -> (i64, i64), tags: &Tags<S>, gaps: &mut _| {
-                let tag = |id| tags.get(&(stream, id)).map_or(0, |(_, tag)| *tag);
-                describe_gaps(first_id, ids, span, tag, gaps);
-            };
-        describe(&before, &span_before, &self.tags, &mut at_hand.gaps_before);
+        let key = (stream, first_id);
+        describe_gaps(
+            key,
+            &before,
+            span_before,
+            &self.tags,
+            &mut at_hand.gaps_before,
+        );
         let edge_tag = |tags: &Tags<S>, ids: &Bits| {
             let last = ids.last().map(|last| (stream, first_id + i64::from(last)));
             last.and_then(|last| tags.get(&last).copied())
@@ -564,7 +568,7 @@ impl<S: SequenceKey> Arrangement<S> {
             renew_tags(&mut self.tags, stream, first_id, rows, (&before, &after));
         }
         let span_after = |slot| group.time_span(slot);
-        describe(&after, &span_after, &self.tags, &mut at_hand.gaps_after);
+        describe_gaps(key, &after, span_after, &self.tags, &mut at_hand.gaps_after);
 
         let is_retimed = |slot| spans.iter().any(|(of, _)| *of == slot);
         if let (Some(first), Some(last)) = (after.first(), after.last()) {
@@ -611,13 +615,13 @@ impl<S> AtHand<S> {
 /// The (time, tag) of ids.
 type Tags<S> = HashMap<(S, i64), (i64, u32)>;
 
-/// Puts the gaps between `ids` into `gaps`.
+/// Puts the gaps between `ids` into `gaps`; `first_id` is the first of the group of `stream`.
 #[inline]
-fn describe_gaps(
-    first_id: i64,
+fn describe_gaps<S: SequenceKey>(
+    (stream, first_id): (S, i64),
     ids: &Bits,
-    span: &dyn Fn(u8) -> (i64, i64),
-    tag: impl Fn(i64) -> u32,
+    span: impl Fn(u8) -> (i64, i64),
+    tags: &Tags<S>,
     gaps: &mut Vec<Gap>,
 ) {
     gaps.clear();
@@ -628,7 +632,7 @@ fn describe_gaps(
             above: above_id,
             below_time: span(below).1,
             above_time: span(above).0,
-            below_tag: tag(below_id),
+            below_tag: tags.get(&(stream, below_id)).map_or(0, |(_, tag)| *tag),
         });
     });
 }

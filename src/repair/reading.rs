@@ -345,8 +345,11 @@ impl Pass<'_> {
                             detail: fault.detail.to_owned(),
                         }),
                     ),
-                    // The record itself knows better.
-                    None => self.decode(at, rows, None),
+                    // The record itself knows better; those after it come after it.
+                    None => {
+                        self.decode(at, rows, None);
+                        self.put_asked(rows);
+                    }
                 }
                 continue;
             }
