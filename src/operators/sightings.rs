@@ -63,14 +63,14 @@ pub struct Config {
 
 /// What [`sightings`] says.
 pub struct Sighted<'scope, S: SequenceKey> {
-    /// What became of copies that did not simply take the seat.
-    pub verdicts: StreamVec<'scope, Epoch, Verdict>,
+    /// What became of copies that did not simply take the seat, and in which epoch.
+    pub verdicts: StreamVec<'scope, Epoch, (Epoch, Verdict)>,
     /// The gaps within groups.
     pub gaps: VecCollection<'scope, Epoch, (S, Gap)>,
     /// The first and the last id of every group where they, or their times, change.
     pub edges: StreamVec<'scope, Epoch, Parcel<(S, Edge)>>,
-    /// The number of events that came to have a valid copy in the seat.
-    pub kept: StreamVec<'scope, Epoch, u64>,
+    /// The number of events that came to have a valid copy in the seat, by epoch.
+    pub kept: StreamVec<'scope, Epoch, (Epoch, i64)>,
     /// Every (sequence, id, time) when it is first seen.
     pub witnesses: StreamVec<'scope, Epoch, (S, i64, i64)>,
 }
@@ -170,16 +170,16 @@ where
                     spare.give_back(parcel.rows);
                 }
                 let caps = &due.capabilities;
-                verdicts
-                    .session(&caps[0])
-                    .give_iterator(said.verdicts.drain(..));
+                let stamped = said.verdicts.drain(..).map(|verdict| (epoch, verdict));
+                verdicts.session(&caps[0]).give_iterator(stamped);
                 gaps.session(&caps[1]).give_iterator(said.gaps.drain(..));
                 for (stream, edge) in said.edges.drain(..) {
                     dealer.push(home(stream), (stream, edge));
                 }
                 edges.session(&caps[2]).give_iterator(dealer.parcels());
                 if said.kept > 0 {
-                    kept.session(&caps[3]).give(std::mem::take(&mut said.kept));
+                    kept.session(&caps[3])
+                        .give((epoch, std::mem::take(&mut said.kept)));
                 }
                 witnesses
                     .session(&caps[4])
@@ -203,7 +203,7 @@ struct Said<S> {
     verdicts: Vec<Verdict>,
     gaps: Vec<((S, Gap), Epoch, isize)>,
     edges: Vec<(S, Edge)>,
-    kept: u64,
+    kept: i64,
     witnesses: Vec<(S, i64, i64)>,
 }
 

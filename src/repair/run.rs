@@ -418,6 +418,7 @@ impl Job {
             streams: shared.0,
             types: shared.1,
             clustered,
+            scripted: !self.steps.is_empty(),
         };
         let spare = Spare::default();
         let inputs = worker.dataflow(|scope| wiring::build(scope, &plan, &office, spare.clone()));

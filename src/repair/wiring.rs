@@ -20,10 +20,11 @@ use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::generic::{Operator, OutputBuilder};
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::operators::vec::Map;
-use timely::dataflow::operators::{Concat, Exchange as _, Input, Probe};
+use timely::dataflow::operators::{Concat, Input, Probe};
 use timely::dataflow::{InputHandleVec, Scope, StreamVec};
 use timely::progress::Antichain;
 
@@ -90,20 +91,59 @@ pub type CopyUpdate = (((u32, Vec<u8>), Copied), Epoch, isize);
 pub struct Inputs {
     /// Once an epoch.
     pub ticks: InputHandleVec<Epoch, Tick>,
-    /// Every well-formed event.
-    pub rows: InputHandleVec<Epoch, Parcel<Sighting<u32>>>,
+    /// Every well-formed event, where there is no horizon.
+    pub rows: Feed<Parcel<Sighting<u32>>>,
     /// Every well-formed event under its dedup key, where they are needed.
-    pub copies: InputHandleVec<Epoch, CopyUpdate>,
+    pub copies: Feed<CopyUpdate>,
     /// Every well-formed event, where there is a horizon.
-    pub retained: InputHandleVec<Epoch, Row>,
-    /// Events by stream and type.
-    pub types: InputHandleVec<Epoch, TypeCount>,
-    /// Event times.
-    pub times: InputHandleVec<Epoch, Times>,
+    pub retained: Feed<Row>,
+    /// Events by stream and type, where they are needed.
+    pub types: Feed<TypeCount>,
+    /// Event times, where they are needed.
+    pub times: Feed<Times>,
     /// Names that this worker has met, for other processes.
-    pub names: InputHandleVec<Epoch, Fresh>,
+    pub names: Feed<Fresh>,
     /// Passes an epoch when it is committed.
     pub done: ProbeHandle<Epoch>,
+}
+
+/// An input of the dataflow, where its rules need it: what moves with every epoch costs something
+/// in every epoch, even if nothing comes.
+pub struct Feed<D: Clone + 'static>(Option<InputHandleVec<Epoch, D>>);
+
+impl<D: Clone + 'static> Feed<D> {
+    /// An input of `scope`, and what comes from it; if it is not `needed`, nothing does.
+    fn new<'scope>(
+        scope: Scope<'scope, Epoch>,
+        needed: bool,
+    ) -> (Self, StreamVec<'scope, Epoch, D>) {
+        if !needed {
+            return (Feed(None), empty(scope));
+        }
+        let (input, stream) = scope.new_input();
+        (Feed(Some(input)), stream)
+    }
+
+    /// Sends one datum, if anybody wants it.
+    pub fn send(&mut self, datum: D) {
+        if let Some(input) = &mut self.0 {
+            input.send(datum);
+        }
+    }
+
+    /// Sends all of `data`, if anybody wants them, and clears it.
+    pub fn send_batch(&mut self, data: &mut Vec<D>) {
+        match &mut self.0 {
+            Some(input) => input.send_batch(data),
+            None => data.clear(),
+        }
+    }
+
+    fn advance_to(&mut self, epoch: Epoch) {
+        if let Some(input) = &mut self.0 {
+            input.advance_to(epoch);
+        }
+    }
 }
 
 impl Inputs {
@@ -138,6 +178,8 @@ pub struct Plan {
     pub types: Names,
     /// Whether there are several processes.
     pub clustered: bool,
+    /// Whether ticks may set the watermark.
+    pub scripted: bool,
 }
 
 /// Builds the dataflow of one worker.
@@ -152,12 +194,12 @@ pub fn build(
     let dataflow = &plan.dataflow;
     let needs = Needs::of(dataflow);
     let (tick_input, ticks) = scope.new_input::<Vec<Tick>>();
-    let (row_input, rows) = scope.new_input::<Vec<Parcel<Sighting<u32>>>>();
-    let (copy_input, copies) = scope.new_input::<Vec<CopyUpdate>>();
-    let (retained_input, events) = scope.new_input::<Vec<Row>>();
-    let (type_input, types) = scope.new_input::<Vec<TypeCount>>();
-    let (time_input, times) = scope.new_input::<Vec<Times>>();
-    let (name_input, names) = scope.new_input::<Vec<Fresh>>();
+    let (row_input, rows) = Feed::new(scope, !needs.horizon);
+    let (copy_input, copies) = Feed::new(scope, needs.copies && !needs.horizon);
+    let (retained_input, events) = Feed::new(scope, needs.horizon);
+    let (type_input, types) = Feed::new(scope, needs.types && !needs.horizon);
+    let (time_input, times) = Feed::new(scope, needs.times);
+    let (name_input, names) = Feed::new(scope, plan.clustered);
 
     let (rows, types) = if plan.clustered {
         let tables = (plan.streams.clone(), plan.types.clone());
@@ -171,9 +213,14 @@ pub fn build(
         (rows, types)
     };
 
-    let told = watermarks(times, dataflow, office);
-    // What a script sets counts as the rest.
-    let told = told.concat(set_watermarks(ticks.clone(), office.worker));
+    let mut told = empty(scope);
+    if needs.times {
+        told = watermarks(times, dataflow, office);
+    }
+    if plan.scripted {
+        // What a script sets counts as the rest.
+        told = told.concat(set_watermarks(ticks.clone(), office.worker));
+    }
     let found = match &dataflow.horizon {
         None => find(rows, spare, copies, types, dataflow, needs),
         Some(_) => find_retained(events, told.clone(), ticks.clone(), plan, office),
@@ -186,21 +233,16 @@ pub fn build(
     let format = dataflow.event.timestamp_format;
     let mut filler = Filler::new(dataflow.gaps.clone(), format, wanted, names);
     office.bases.restore_filler(&mut filler);
-    let notes = fill(
-        filler,
-        office,
-        ticks.clone(),
-        found.gaps,
-        found.types,
-        found.witnesses,
-        told,
-        found.forgotten,
-    );
-    let (verdicts, kept) = (found.verdicts, found.kept);
+    let Findings {
+        verdicts,
+        kept,
+        about_gaps,
+    } = found;
+    let notes = fill(filler, office, ticks.clone(), about_gaps, told);
 
     let (slips, desk_sizes) = desk(ticks.clone(), verdicts, office);
     let ledger_sizes = keep_ledger(&plan.ledger, ticks.clone(), slips, notes, kept, office);
-    let done = commit(desk_sizes.concat(ledger_sizes), ticks, office);
+    let done = commit(desk_sizes, ledger_sizes, ticks, office);
     let (done, _) = done.probe();
 
     Inputs {
@@ -219,6 +261,13 @@ pub fn build(
 struct Findings<'scope> {
     verdicts: StreamVec<'scope, Epoch, Given>,
     kept: StreamVec<'scope, Epoch, (Epoch, i64)>,
+    about_gaps: AboutGaps<'scope>,
+}
+
+/// What [`fill`] hears of sequences.
+struct AboutGaps<'scope> {
+    /// Whether all of it is on the workers of its sequences; otherwise only gaps are.
+    at_home: bool,
     gaps: StreamVec<'scope, Epoch, ((u32, Gap), Epoch, isize)>,
     types: StreamVec<'scope, Epoch, TypeCount>,
     witnesses: StreamVec<'scope, Epoch, (u32, i64, i64)>,
@@ -239,25 +288,26 @@ fn find<'scope>(
         tags: needs.tags,
         witnesses: needs.times,
     };
-    let nothing = types.clone().flat_map(|_| None);
+    let scope = rows.scope();
     let sighted = sightings(rows, config, by_stream, spare);
     let (verdicts, kept) = if needs.copies {
         judge_copies(copies, dataflow.keep)
     } else {
-        (
-            stamp(sighted.verdicts),
-            stamp(sighted.kept.map(|count| count as i64)),
-        )
+        (sighted.verdicts, sighted.kept)
     };
     Findings {
         verdicts,
         kept,
-        gaps: gaps(sighted.gaps, sighted.edges, by_stream).inner,
-        types: types.exchange(move |count: &TypeCount| by_stream(count.stream)),
-        witnesses: sighted
-            .witnesses
-            .exchange(move |seen: &(u32, i64, i64)| by_stream(seen.0)),
-        forgotten: nothing,
+        about_gaps: AboutGaps {
+            at_home: false,
+            gaps: gaps(sighted.gaps, sighted.edges, by_stream).inner,
+            types,
+            witnesses: match needs.times {
+                true => sighted.witnesses,
+                false => empty(scope),
+            },
+            forgotten: empty(scope),
+        },
     }
 }
 
@@ -282,10 +332,13 @@ fn find_retained<'scope>(
     Findings {
         verdicts: streams.verdicts,
         kept: streams.kept,
-        gaps: streams.gaps,
-        types,
-        witnesses: streams.witnesses,
-        forgotten: streams.forgotten,
+        about_gaps: AboutGaps {
+            at_home: true,
+            gaps: streams.gaps,
+            types,
+            witnesses: streams.witnesses,
+            forgotten: streams.forgotten,
+        },
     }
 }
 
@@ -321,20 +374,6 @@ fn mix(hash: u64) -> u64 {
 
 /// A verdict, and the epoch in which it is given.
 type Given = (Epoch, Verdict);
-
-/// Pairs data with their epoch.
-fn stamp<D: Clone + 'static>(data: StreamVec<'_, Epoch, D>) -> StreamVec<'_, Epoch, (Epoch, D)> {
-    data.unary(Pipeline, "Stamp", |_, _| {
-        move |input, output| {
-            input.for_each(|capability, data| {
-                if let Some(epoch) = epoch_of(&capability) {
-                    let stamped = data.drain(..).map(|datum| (epoch, datum));
-                    output.session(&capability).give_iterator(stamped);
-                }
-            });
-        }
-    })
-}
 
 /// Judges copies under keys of their own, and counts those that are kept.
 fn judge_copies<'scope>(
@@ -428,26 +467,26 @@ struct FillEpoch {
 }
 
 /// Applies the rules about gaps.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one for each stream that it reads"
-)]
 fn fill<'scope>(
     mut filler: Filler,
     office: &Rc<Office>,
     ticks: StreamVec<'scope, Epoch, Tick>,
-    gaps: StreamVec<'scope, Epoch, ((u32, Gap), Epoch, isize)>,
-    types: StreamVec<'scope, Epoch, TypeCount>,
-    witnesses: StreamVec<'scope, Epoch, (u32, i64, i64)>,
+    about_gaps: AboutGaps<'scope>,
     watermarks: StreamVec<'scope, Epoch, (u64, i64)>,
-    forgotten: StreamVec<'scope, Epoch, (Epoch, Forgotten)>,
 ) -> StreamVec<'scope, Epoch, Note> {
+    let here = u64::from(office.worker);
+    let home = move |stream| match about_gaps.at_home {
+        true => here,
+        false => by_stream(stream),
+    };
     let mut builder = OperatorBuilder::new("Fill".to_owned(), ticks.scope());
     let mut ticks = builder.new_input(ticks, Pipeline);
-    let mut gaps = builder.new_input(gaps, Pipeline);
-    let mut types = builder.new_input(types, Pipeline);
-    let mut witnesses = builder.new_input(witnesses, Pipeline);
-    let mut forgotten = builder.new_input(forgotten, Pipeline);
+    let mut gaps = builder.new_input(about_gaps.gaps, Pipeline);
+    let by_home = Exchange::new(move |count: &TypeCount| home(count.stream));
+    let mut types = builder.new_input(about_gaps.types, by_home);
+    let by_home = Exchange::new(move |seen: &(u32, i64, i64)| home(seen.0));
+    let mut witnesses = builder.new_input(about_gaps.witnesses, by_home);
+    let mut forgotten = builder.new_input(about_gaps.forgotten, Pipeline);
     let mut watermarks = builder.new_input(watermarks, Exchange::new(|told: &(u64, i64)| told.0));
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
@@ -683,12 +722,14 @@ struct CommitEpoch {
 
 /// Writes the lines of every epoch to their places.
 fn commit<'scope>(
-    sizes: StreamVec<'scope, Epoch, (u64, Sizes)>,
+    desk_sizes: StreamVec<'scope, Epoch, (u64, Sizes)>,
+    ledger_sizes: StreamVec<'scope, Epoch, (u64, Sizes)>,
     ticks: StreamVec<'scope, Epoch, Tick>,
     office: &Rc<Office>,
 ) -> StreamVec<'scope, Epoch, ()> {
-    let mut builder = OperatorBuilder::new("Commit".to_owned(), sizes.scope());
-    let mut sizes = builder.new_input(sizes, Exchange::new(|told: &(u64, Sizes)| told.0));
+    let mut builder = OperatorBuilder::new("Commit".to_owned(), ticks.scope());
+    let to_all = || Exchange::new(|told: &(u64, Sizes)| told.0);
+    let mut sizes = [desk_sizes, ledger_sizes].map(|sizes| builder.new_input(sizes, to_all()));
     let mut ticks = builder.new_input(ticks, Pipeline);
     let (_, stream) = builder.new_output::<Vec<()>>();
     let office = Rc::clone(office);
@@ -696,12 +737,14 @@ fn commit<'scope>(
         let mut waiting = PerEpoch::<CommitEpoch>::new(1);
         let committer = RefCell::new(Committer::new(Rc::clone(&office)));
         move |frontiers| {
-            sizes.for_each(|capability, data| {
-                if let Some(epoch) = epoch_of(&capability) {
-                    let sizes = data.drain(..).map(|(_, sizes)| sizes);
-                    waiting.at(epoch, &capability).sizes.extend(sizes);
-                }
-            });
+            for sizes in &mut sizes {
+                sizes.for_each(|capability, data| {
+                    if let Some(epoch) = epoch_of(&capability) {
+                        let sizes = data.drain(..).map(|(_, sizes)| sizes);
+                        waiting.at(epoch, &capability).sizes.extend(sizes);
+                    }
+                });
+            }
             ticks.for_each(|capability, data| {
                 if let Some(epoch) = epoch_of(&capability)
                     && let Some(tick) = data.pop()
