@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::{Error, Result};
 
@@ -25,9 +25,17 @@ pub type Taker = Arc<dyn Fn(&[u8], u64) -> io::Result<()> + Send + Sync>;
 
 #[derive(Clone)]
 enum Target {
-    File(Arc<File>),
+    File(Arc<Regular>),
     Taker(Taker),
     InOrder(Arc<Mutex<InOrder>>),
+}
+
+/// A regular file.
+struct Regular {
+    file: File,
+    /// Held while a piece is written. File systems let one writer at a time into a file, and others
+    /// burn their time at the door; here they can see that it is shut.
+    turn: Mutex<()>,
 }
 
 /// A writer that takes bytes only one after the other.
@@ -63,7 +71,10 @@ impl Output {
                 if let Some(keep) = keep.filter(|keep| *keep > 0) {
                     file.set_len(keep)?;
                 }
-                Target::File(Arc::new(file))
+                Target::File(Arc::new(Regular {
+                    file,
+                    turn: Mutex::default(),
+                }))
             } else {
                 Target::in_order(Box::new(file), keep.unwrap_or_default())
             })
@@ -113,7 +124,7 @@ impl Output {
     /// `Unavailable` where the disk does not say so.
     pub fn sync(&self) -> Result<()> {
         match &self.target {
-            Target::File(file) => file.sync_data().map_err(|error| {
+            Target::File(regular) => regular.file.sync_data().map_err(|error| {
                 Error::unavailable(format!("could not sync {}", self.label_quoted()))
                     .with_source(error)
             }),
@@ -130,25 +141,49 @@ impl Output {
             return Ok(());
         }
         let written = match &self.target {
-            Target::File(file) => file.write_all_at(bytes, offset),
-            Target::Taker(taker) => taker(bytes, offset),
-            Target::InOrder(in_order) => in_order
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .write(bytes, offset),
-        };
-        written.map_err(|error| {
-            let hint = match error.kind() {
-                io::ErrorKind::StorageFull => Some("free some space, then run again"),
-                _ => None,
-            };
-            let failed = Error::unavailable(format!("could not write to {}", self.label_quoted()))
-                .with_source(error);
-            match hint {
-                Some(hint) => failed.with_hint(hint),
-                None => failed,
+            Target::File(regular) => {
+                let _turn = lock(&regular.turn);
+                regular.file.write_all_at(bytes, offset)
             }
-        })
+            Target::Taker(taker) => taker(bytes, offset),
+            Target::InOrder(in_order) => lock(in_order).write(bytes, offset),
+        };
+        written.map_err(|error| self.failed(error))
+    }
+
+    /// Writes `bytes` at `offset`, unless another worker writes to the same file right now; returns
+    /// whether it did.
+    ///
+    /// # Errors
+    /// As [`write_at`](Self::write_at).
+    pub fn try_write_at(&self, bytes: &[u8], offset: u64) -> Result<bool> {
+        let Target::File(regular) = &self.target else {
+            return self.write_at(bytes, offset).map(|()| true);
+        };
+        if bytes.is_empty() {
+            return Ok(true);
+        }
+        let _turn = match regular.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+        };
+        let written = regular.file.write_all_at(bytes, offset);
+        written.map(|()| true).map_err(|error| self.failed(error))
+    }
+
+    /// That the destination did not take what was to be written.
+    fn failed(&self, error: io::Error) -> Error {
+        let hint = match error.kind() {
+            io::ErrorKind::StorageFull => Some("free some space, then run again"),
+            _ => None,
+        };
+        let failed = Error::unavailable(format!("could not write to {}", self.label_quoted()))
+            .with_source(error);
+        match hint {
+            Some(hint) => failed.with_hint(hint),
+            None => failed,
+        }
     }
 
     fn label_quoted(&self) -> String {
@@ -189,4 +224,8 @@ impl InOrder {
         }
         self.writer.flush()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

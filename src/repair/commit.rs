@@ -177,8 +177,43 @@ const SPARE_PAGES: usize = 16;
 const MARK_BYTES: u64 = 64 << 20;
 /// or when this much time has passed.
 const MARK_AGE: Duration = Duration::from_millis(100);
+/// Epochs whose lines may wait for their turn at the outputs; then the worker waits with them.
+const MOST_UNWRITTEN: u64 = 4;
 /// Lines that are written as they arise are written about this many bytes at a time.
 const PAGE_BYTES: usize = 1 << 20;
+
+/// The lines of one section on their way to their places.
+#[derive(Debug)]
+struct Unwritten {
+    epoch: Epoch,
+    pages: Pages,
+    /// Where they begin, by number of sink.
+    places: [u64; 4],
+    /// How many of the outputs have them.
+    outputs: usize,
+    /// Whether the pages are as large as those of the next epochs.
+    reusable: bool,
+}
+
+impl Unwritten {
+    /// Writes the lines to those outputs that do not have them. Where another worker is at one of
+    /// them, `waits` for it or returns false.
+    fn write(&mut self, outputs: &[Vec<Output>; 4], waits: bool) -> Result<bool> {
+        let outputs = Sink::ALL
+            .iter()
+            .flat_map(|sink| outputs[*sink as usize].iter().map(|output| (*sink, output)));
+        for (sink, output) in outputs.skip(self.outputs) {
+            let (lines, place) = (&self.pages.bytes[sink as usize], self.places[sink as usize]);
+            if waits {
+                output.write_at(lines, place)?;
+            } else if !output.try_write_at(lines, place)? {
+                return Ok(false);
+            }
+            self.outputs += 1;
+        }
+        Ok(true)
+    }
+}
 
 /// Writes the epochs of one worker.
 #[derive(Debug)]
@@ -186,6 +221,8 @@ pub struct Committer {
     office: Rc<Office>,
     /// Where the next epoch's lines begin, by number of sink.
     ends: [u64; 4],
+    /// Lines whose places are known.
+    unwritten: VecDeque<Unwritten>,
     /// When the last mark was made, and how much was written then.
     marked: (Duration, u64),
     /// The last epoch, where it has no mark yet.
@@ -199,12 +236,14 @@ impl Committer {
         Committer {
             office,
             ends,
+            unwritten: VecDeque::new(),
             marked: (clock::since_start(), 0),
             unmarked: None,
         }
     }
 
-    /// Writes this worker's lines of `epoch`; `sizes` are those of all sections.
+    /// Finds the places of this worker's lines of `epoch`; `sizes` are those of all sections. They
+    /// are written by [`write`](Self::write), but for what is spelled out only here.
     ///
     /// # Errors
     /// Where an output does not take the lines, or the counts do not agree.
@@ -227,17 +266,15 @@ impl Committer {
                 self.close(sizes)?;
             }
             let pages = office.pages.borrow_mut().remove(&(epoch, section.section));
-            for sink in Sink::ALL {
-                let number = sink as usize;
-                if let Some(pages) = &pages {
-                    for output in &office.outputs[number] {
-                        output.write_at(&pages.bytes[number], self.ends[number])?;
-                    }
-                }
-                self.ends[number] += section.sizes[number];
-            }
-            if let Some(pages) = pages.filter(|_| matches!(section.section, Section::Part(_))) {
-                office.give_back(pages);
+            self.unwritten.extend(pages.map(|pages| Unwritten {
+                epoch,
+                pages,
+                places: self.ends,
+                outputs: 0,
+                reusable: matches!(section.section, Section::Part(_)),
+            }));
+            for (end, size) in self.ends.iter_mut().zip(section.sizes) {
+                *end += size;
             }
         }
         // Those of the last epoch may be there while earlier ones are still written.
@@ -267,6 +304,26 @@ impl Committer {
             }
         }
         Ok(())
+    }
+
+    /// Writes lines whose places are known, until another worker is found writing to the same file:
+    /// there is better to do than to wait for it, unless very much waits. Returns the first epoch
+    /// with lines that are still to be written.
+    ///
+    /// # Errors
+    /// Where an output does not take the lines.
+    pub fn write(&mut self) -> Result<Option<Epoch>> {
+        let last = self.unwritten.back().map_or(0, |last| last.epoch);
+        while let Some(first) = self.unwritten.front_mut() {
+            let waits = last - first.epoch >= MOST_UNWRITTEN;
+            if !first.write(&self.office.outputs, waits)? {
+                return Ok(Some(first.epoch));
+            }
+            if let Some(written) = self.unwritten.pop_front().filter(|first| first.reusable) {
+                self.office.give_back(written.pages);
+            }
+        }
+        Ok(None)
     }
 
     /// Notes what the outputs hold after `epoch`, if it is time.

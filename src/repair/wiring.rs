@@ -13,14 +13,15 @@
 //! until the frontier has passed an epoch before it says anything of it.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::operators::vec::Map;
@@ -727,15 +728,19 @@ fn commit<'scope>(
     ticks: StreamVec<'scope, Epoch, Tick>,
     office: &Rc<Office>,
 ) -> StreamVec<'scope, Epoch, ()> {
-    let mut builder = OperatorBuilder::new("Commit".to_owned(), ticks.scope());
+    let scope = ticks.scope();
+    let mut builder = OperatorBuilder::new("Commit".to_owned(), scope);
     let to_all = || Exchange::new(|told: &(u64, Sizes)| told.0);
     let mut sizes = [desk_sizes, ledger_sizes].map(|sizes| builder.new_input(sizes, to_all()));
     let mut ticks = builder.new_input(ticks, Pipeline);
     let (_, stream) = builder.new_output::<Vec<()>>();
     let office = Rc::clone(office);
+    let activator = scope.activator_for(builder.operator_info().address);
     builder.build(move |_| {
         let mut waiting = PerEpoch::<CommitEpoch>::new(1);
-        let committer = RefCell::new(Committer::new(Rc::clone(&office)));
+        let mut committer = Committer::new(Rc::clone(&office));
+        // What keeps the epochs from being done whose lines are not written.
+        let mut unwritten = VecDeque::new();
         move |frontiers| {
             for sizes in &mut sizes {
                 sizes.for_each(|capability, data| {
@@ -755,8 +760,22 @@ fn commit<'scope>(
             while let Some((epoch, mut due)) = waiting.pop_passed(frontiers) {
                 office.attempt(|| {
                     let CommitEpoch { tick, sizes } = &mut due.data;
-                    committer.borrow_mut().commit(epoch, sizes, *tick)
+                    committer.commit(epoch, sizes, *tick)
                 });
+                unwritten.push_back((epoch, due.capabilities));
+            }
+            let mut first = None;
+            office.attempt(|| {
+                first = committer.write()?;
+                Ok(())
+            });
+            let is_written = |epoch| first.is_none_or(|first| epoch < first);
+            while unwritten
+                .pop_front_if(|(epoch, _)| is_written(*epoch))
+                .is_some()
+            {}
+            if first.is_some() {
+                activator.activate();
             }
         }
     });
