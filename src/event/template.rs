@@ -18,7 +18,7 @@ use crate::time::EventTime;
 const TEMPLATES_MAX: usize = 4;
 /// Records with more members are left to the longer way.
 const MEMBERS_MAX: usize = 64;
-/// Leads up to this length are compared in one go.
+/// Leads up to this length are compared in one go, and those up to twice of it in two.
 const SHORT_LEAD_BYTES: usize = 16;
 /// An id of more digits may be too large for an i64.
 const DIGITS_MAX: usize = 18;
@@ -98,6 +98,8 @@ struct Lead {
     /// The first bytes as a number, and which of its bits count.
     head: u128,
     mask: u128,
+    /// The last bytes of a longer one.
+    tail: u128,
 }
 
 impl Lead {
@@ -111,20 +113,38 @@ impl Lead {
             bytes: bytes.into(),
             head: u128::from_le_bytes(head),
             mask: u128::from_le_bytes(mask),
+            tail: bytes
+                .last_chunk()
+                .map_or(0, |tail| u128::from_le_bytes(*tail)),
         }
     }
 
     /// Where the record goes on after these bytes, if they stand at `at`.
     #[inline]
     fn skip(&self, record: &[u8], at: usize) -> Option<usize> {
+        let length = self.bytes.len();
         let rest = record.get(at..)?;
-        let stands = match rest.first_chunk::<SHORT_LEAD_BYTES>() {
-            Some(chunk) if self.bytes.len() <= SHORT_LEAD_BYTES => {
-                (u128::from_le_bytes(*chunk) ^ self.head) & self.mask == 0
+        // Nothing here is left to a call, which would cost more than all else.
+        let head = match rest.first_chunk::<SHORT_LEAD_BYTES>() {
+            Some(head) => u128::from_le_bytes(*head),
+            // Near the end of the record: what stands before is shifted out.
+            None => {
+                let end = u128::from_le_bytes(*record.last_chunk::<SHORT_LEAD_BYTES>()?);
+                let before = SHORT_LEAD_BYTES - rest.len();
+                end.checked_shr(8 * before as u32).unwrap_or(0)
             }
-            _ => rest.starts_with(&self.bytes),
         };
-        stands.then_some(at + self.bytes.len())
+        let stands = length <= rest.len()
+            && (head ^ self.head) & self.mask == 0
+            && match length.checked_sub(SHORT_LEAD_BYTES) {
+                None | Some(0) => true,
+                Some(more @ 1..=SHORT_LEAD_BYTES) => {
+                    let tail = rest[more..].first_chunk::<SHORT_LEAD_BYTES>();
+                    tail.is_some_and(|tail| u128::from_le_bytes(*tail) == self.tail)
+                }
+                Some(_) => rest.starts_with(&self.bytes),
+            };
+        stands.then_some(at + length)
     }
 }
 

@@ -174,6 +174,23 @@ impl Part {
         }
     }
 
+    /// The records `from..to` as text, if they and what lies between them are UTF-8.
+    pub fn text(&self, from: usize, to: usize) -> Option<PartText<'_>> {
+        let records = &self.buffer.records[self.from + from..self.from + to];
+        let (first, last) = (records.first()?, records.last()?);
+        let bytes = self
+            .buffer
+            .bytes
+            .get(first.start..last.start + last.length)?;
+        let text = simdutf8::basic::from_utf8(bytes).ok()?;
+        Some(PartText {
+            text,
+            start: first.start,
+            records,
+            first: from,
+        })
+    }
+
     /// Where the record at `index` stands in its input.
     pub fn place(&self, index: usize) -> Place {
         let index = self.from + index;
@@ -233,6 +250,32 @@ impl Part {
             &bytes[first.start..last.start + last.length + 1],
             from + count,
         )
+    }
+}
+
+/// Records that are UTF-8, see [`Part::text`].
+#[derive(Clone, Copy, Debug)]
+pub struct PartText<'a> {
+    text: &'a str,
+    /// Where the text begins in the buffer.
+    start: usize,
+    records: &'a [Span],
+    /// The first record among the part's.
+    first: usize,
+}
+
+impl<'a> PartText<'a> {
+    /// The record at `index` of the part, if it is among these.
+    #[inline]
+    pub fn record(&self, index: usize) -> Option<&'a str> {
+        let span = self.records.get(index.checked_sub(self.first)?)?;
+        let start = span.start.checked_sub(self.start)?;
+        self.text.get(start..start + span.length)
+    }
+
+    /// The record after the last one.
+    pub fn end(&self) -> usize {
+        self.first + self.records.len()
     }
 }
 

@@ -9,7 +9,7 @@ use super::renumber::TypeCount;
 use super::spec::{Dataflow, FillType, Keep};
 use super::wiring::{CopyUpdate, by_group};
 use crate::event::{Decoder, DedupKey, Fault, Reason};
-use crate::io::part::{Part, Record};
+use crate::io::part::{Part, PartText, Record};
 use crate::journal::columns::{Chunk, ChunkBuilder, EventRow, FAULT, HAS_VALID, LINE_BREAK, VALID};
 use crate::operators::dedup::Copied;
 use crate::operators::parcel::{Dealer, Spare};
@@ -194,6 +194,8 @@ impl Reading {
             types: &mut self.types,
             max_record_bytes: self.max_record_bytes,
             asked: &mut self.asked,
+            text: None,
+            text_end: 0,
             shelf: Shelf {
                 part,
                 reader,
@@ -223,13 +225,32 @@ struct Pass<'a> {
     max_record_bytes: usize,
     /// Events whose streams were asked for and have no numbers yet.
     asked: &'a mut Vec<(u32, Asked, WellFormed<'static>)>,
+    /// The records around the one at hand that were found to be UTF-8, if they are.
+    text: Option<PartText<'a>>,
+    /// Up to which record that was looked at.
+    text_end: usize,
     shelf: Shelf<'a>,
 }
+
+/// Records of which it is found out together whether they are UTF-8: about as many as are then
+/// still near at hand.
+const TEXTS_TOGETHER: usize = 128;
 
 /// Events whose streams are looked up together.
 const ASKED_TOGETHER: usize = 32;
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// The record at `at`, if it and those around it are UTF-8.
+    #[inline]
+    fn text(&mut self, at: usize) -> Option<&'a str> {
+        if at >= self.text_end {
+            let part = self.shelf.part;
+            self.text_end = part.len().min(at + TEXTS_TOGETHER);
+            self.text = part.text(at, self.text_end);
+        }
+        self.text.and_then(|text| text.record(at))
+    }
+
     /// Puts the events where they belong whose streams have no numbers yet.
     fn put_asked(&mut self, rows: &mut Rows) {
         for (_, asked, event) in self.asked.iter_mut() {
@@ -248,7 +269,10 @@ impl Pass<'_> {
                 reason: Reason::Oversize,
                 detail: format!("{length} bytes, more than {}", self.max_record_bytes),
             }),
-            None => self.decoder.decode(bytes),
+            None => match self.text(at) {
+                Some(text) => self.decoder.decode_text(text),
+                None => self.decoder.decode(bytes),
+            },
         };
         let event = match event {
             Ok(event) => event,
