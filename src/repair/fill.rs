@@ -41,16 +41,12 @@ pub enum Note {
         /// 1 or -1.
         diff: i8,
     },
-    /// A gap opens or closes.
-    Gap {
+    /// Gaps open and close.
+    Gaps {
         /// The stream's name.
         stream: String,
-        /// The first missing id.
-        from: i64,
-        /// The last missing id.
-        to: i64,
-        /// 1 or -1.
-        diff: i8,
+        /// Which of them, in the order of their ids.
+        changes: Vec<GapChange>,
     },
     /// Reconstructed events that stand and are forgotten, so that they are final.
     Settled(Guess),
@@ -60,6 +56,17 @@ pub enum Note {
     Stands(Box<Note>),
     /// How the totals change.
     Tally(Tally),
+}
+
+/// A gap opens or closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GapChange {
+    /// The first missing id.
+    pub from: i64,
+    /// The last missing id.
+    pub to: i64,
+    /// 1 or -1.
+    pub diff: i8,
 }
 
 impl Note {
@@ -80,7 +87,7 @@ impl Note {
             Note::Guess(guess, _) | Note::Settled(guess) | Note::Final(guess) => {
                 Some(&guess.stream)
             }
-            Note::Letter { stream, .. } | Note::Gap { stream, .. } => Some(stream),
+            Note::Letter { stream, .. } | Note::Gaps { stream, .. } => Some(stream),
             Note::Stands(note) => note.stream(),
             Note::Tally(_) => None,
         }
@@ -95,8 +102,11 @@ impl Note {
     /// The note that takes this one back.
     pub fn withdrawn(mut self) -> Self {
         match &mut self {
-            Note::Guess(_, diff) | Note::Letter { diff, .. } | Note::Gap { diff, .. } => {
-                *diff = -*diff;
+            Note::Guess(_, diff) | Note::Letter { diff, .. } => *diff = -*diff,
+            Note::Gaps { changes, .. } => {
+                for change in changes {
+                    change.diff = -change.diff;
+                }
             }
             Note::Settled(_) | Note::Final(_) | Note::Stands(_) | Note::Tally(_) => {}
         }
@@ -759,13 +769,8 @@ impl Filler {
         notes: &mut Vec<Note>,
         tally: &mut Tally,
     ) {
-        let ids = |gaps: &[Gap]| -> BTreeSet<(i64, i64)> {
-            gaps.iter().map(|gap| (gap.from(), gap.to())).collect()
-        };
-        let (gone, come) = (ids(gone), ids(come));
-        let closed = gone.difference(&come).map(|ids| (*ids, -1_i8));
-        let opened = come.difference(&gone).map(|ids| (*ids, 1_i8));
-        for ((from, to), diff) in closed.chain(opened) {
+        let changes = changes(gone, come);
+        for &GapChange { from, to, diff } in &changes {
             tally.open += i64::from(diff);
             tally.missing += i128::from(diff) * i128::from(width(from, to));
             if width(from, to) > self.rules.max_width {
@@ -778,14 +783,10 @@ impl Filler {
                     diff,
                 });
             }
-            if self.wanted.gaps {
-                notes.push(Note::Gap {
-                    stream: stream.to_owned(),
-                    from,
-                    to,
-                    diff,
-                });
-            }
+        }
+        if self.wanted.gaps && !changes.is_empty() {
+            let stream = stream.to_owned();
+            notes.push(Note::Gaps { stream, changes });
         }
     }
 
@@ -884,6 +885,35 @@ fn take_while<'a, T>(rest: &mut &'a [T], belongs: impl Fn(&T) -> bool) -> &'a [T
     let (front, back) = rest.split_at(rest.partition_point(belongs));
     *rest = back;
     front
+}
+
+/// The gaps of `gone` that close and those of `come` that open, both of which are sorted, in the
+/// order of their ids: not those whose ids are missing in both.
+fn changes(gone: &[Gap], come: &[Gap]) -> Vec<GapChange> {
+    let ids = |gap: &Gap| (gap.from(), gap.to());
+    let (mut gone, mut come) = (
+        gone.iter().map(ids).peekable(),
+        come.iter().map(ids).peekable(),
+    );
+    let mut changes = Vec::new();
+    loop {
+        let ((from, to), diff) = match (gone.peek(), come.peek()) {
+            (Some(closes), Some(opens)) if closes == opens => {
+                (gone.next(), come.next());
+                continue;
+            }
+            (Some(&closes), opens) if opens.is_none_or(|opens| closes < *opens) => {
+                gone.next();
+                (closes, -1)
+            }
+            (_, Some(&opens)) => {
+                come.next();
+                (opens, 1)
+            }
+            (_, None) => return changes,
+        };
+        changes.push(GapChange { from, to, diff });
+    }
 }
 
 /// How many ids of the gaps in `before` that are not too wide are missed by no gap in `after`.

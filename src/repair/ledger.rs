@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::desk::Slip;
-use super::fill::{Guess, Note};
+use super::fill::{GapChange, Guess, Note};
 use super::lines::{Origin, Pages, Sink, StreamName, write_change, write_gap, write_gap_letter};
 use super::report::Example;
 use super::spec::{Dataflow, Keep};
@@ -177,16 +177,13 @@ pub fn write_entry(
                     entry.tally.withdrawn_about_gaps.push((*reason, sample));
                 }
             }
-            Note::Gap {
-                stream,
-                from,
-                to,
-                diff,
-            } => {
+            Note::Gaps { stream, changes } => {
                 let name = style.name(stream);
-                // Closings come before openings.
-                let page = if *diff < 0 { &mut *head } else { &mut *tail };
-                write_gap(epoch, *diff, &name, (*from, *to), page.of(Sink::Gaps));
+                for GapChange { from, to, diff } in changes {
+                    // Closings come before openings.
+                    let page = if *diff < 0 { &mut *head } else { &mut *tail };
+                    write_gap(epoch, *diff, &name, (*from, *to), page.of(Sink::Gaps));
+                }
             }
             Note::Settled(guess) => {
                 for id in guess.from..=guess.to {
@@ -230,8 +227,8 @@ pub fn write_entry(
     entry
 }
 
-/// Makes every note about inferred events one about a single id, and leaves out what one sequence
-/// withdraws and another publishes.
+/// Makes every note about inferred events one about a single id, and every one about gaps one about
+/// a single gap; leaves out what one sequence withdraws and another publishes.
 fn spell_out(notes: &mut Vec<Note>) {
     let mut changes: BTreeMap<Guess, i64> = BTreeMap::new();
     let mut rest = Vec::new();
@@ -252,6 +249,12 @@ fn spell_out(notes: &mut Vec<Note>) {
             }
             Note::Final(guess) => {
                 rest.extend((guess.from..=guess.to).map(|id| Note::Final(single(&guess, id))));
+            }
+            Note::Gaps { stream, changes } => {
+                rest.extend(changes.into_iter().map(|change| Note::Gaps {
+                    stream: stream.clone(),
+                    changes: vec![change],
+                }));
             }
             note => rest.push(note),
         }
