@@ -164,8 +164,10 @@ where
         let mut known = Edges::default();
         move |frontiers| {
             within.for_each(|capability, data| {
-                for (gap, epoch, diff) in data.drain(..) {
-                    waiting.at(epoch, &capability).within.push((gap, diff));
+                for changes in data.chunk_by(|a, b| a.1 == b.1) {
+                    let at = waiting.at(changes[0].1, &capability);
+                    let changes = changes.iter().map(|&(gap, _, diff)| (gap, diff));
+                    at.within.extend(changes);
                 }
             });
             edges.for_each(|capability, data| {

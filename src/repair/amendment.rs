@@ -87,11 +87,11 @@ pub(super) fn take_up(
     }
     let new = changed.survey(now, outputs, Begun::default(), Survey::After)?;
 
-    let mut notes = differences(&old.survey, &new.survey, before, now);
+    let notes = differences(&old.survey, &new.survey, before, now);
     let mut slips = changed.slips(now, &old, &new)?;
     let mut style = Style::of(now);
     style.restarts |= before.horizon.is_some();
-    let entry = write_entry(&style, epoch, &mut slips, &mut notes);
+    let entry = write_entry(&style, epoch, &mut slips, notes);
     let mut lengths = new.lengths;
     for sink in [Sink::Changes, Sink::Dead, Sink::Gaps] {
         let number = sink as usize;
@@ -109,7 +109,7 @@ pub(super) fn take_up(
     sync(&new_clean)?;
 
     let mut totals = new.totals;
-    totals.retractions = old.totals.retractions + retracted(&notes, &entry.tally);
+    totals.retractions = old.totals.retractions + entry.tally.retractions + entry.withdrawn;
     totals.filled = old.totals.filled;
     let mut tails = tails_of(&options.out, lengths);
     tails[Sink::Clean as usize] = tail_of(&new_clean, lengths[Sink::Clean as usize]);
@@ -304,15 +304,6 @@ fn differences(old: &[Note], new: &[Note], before: &Dataflow, now: &Dataflow) ->
         notes.extend((stay..now).map(|_| note.clone()));
     }
     notes
-}
-
-/// The events that are withdrawn.
-fn retracted(notes: &[Note], tally: &super::tally::Tally) -> u64 {
-    let guesses = notes.iter().map(|note| match note {
-        Note::Guess(guess, -1) => guess.count(),
-        _ => 0,
-    });
-    tally.retractions + guesses.sum::<u64>()
 }
 
 /// Puts what was staged in `folder` for one of the epochs `amended` in the place of `clean.jsonl`, and

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::base::{BasePart, Bases};
 use super::desk::Desk;
-use super::fill::{Guess, Note};
+use super::fill::{Finals, Note};
 use super::lines::{Pages, Sink};
 use super::tally::Tally;
 use super::wiring::Tick;
@@ -65,7 +65,7 @@ pub struct Office {
     /// more than what is done with it.
     pub spare_pages: RefCell<Vec<Pages>>,
     /// What is inferred at the end of the input, on the first worker, and how it is written.
-    pub finals: RefCell<Vec<Guess>>,
+    pub finals: RefCell<Vec<Finals>>,
     /// See `finals`.
     pub final_writer: ReconstructedWriter,
     /// The outputs, by number of sink.
@@ -355,21 +355,22 @@ impl Committer {
         let office = Rc::clone(&self.office);
         let mut page = Vec::new();
         let mut written = 0;
-        for guess in office.finals.take() {
-            for id in guess.from..=guess.to {
-                let Guess {
-                    stream,
-                    r#type,
-                    time,
-                    ..
-                } = &guess;
-                office
-                    .final_writer
-                    .write(stream, id, r#type, *time, &mut page);
-                page.push(b'\n');
-                written += 1;
-                if page.len() >= PAGE_BYTES {
-                    self.append(clean, &mut page)?;
+        for finals in office.finals.take() {
+            let Finals {
+                stream,
+                gaps,
+                r#type,
+            } = &finals;
+            for &(from, to, time) in gaps {
+                for id in from..=to {
+                    office
+                        .final_writer
+                        .write(stream, id, r#type, time, &mut page);
+                    page.push(b'\n');
+                    written += 1;
+                    if page.len() >= PAGE_BYTES {
+                        self.append(clean, &mut page)?;
+                    }
                 }
             }
         }

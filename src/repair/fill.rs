@@ -50,8 +50,8 @@ pub enum Note {
     },
     /// Reconstructed events that stand and are forgotten, so that they are final.
     Settled(Guess),
-    /// Reconstructed events that stand at the end of the input.
-    Final(Guess),
+    /// Reconstructed events of one type that stand at the end of the input.
+    Final(Finals),
     /// Something that stands, where that was asked.
     Stands(Box<Note>),
     /// How the totals change.
@@ -84,9 +84,8 @@ impl Note {
     /// The stream that the note is about, if it is about one.
     pub fn stream(&self) -> Option<&str> {
         match self {
-            Note::Guess(guess, _) | Note::Settled(guess) | Note::Final(guess) => {
-                Some(&guess.stream)
-            }
+            Note::Guess(guess, _) | Note::Settled(guess) => Some(&guess.stream),
+            Note::Final(finals) => Some(&finals.stream),
             Note::Letter { stream, .. } | Note::Gaps { stream, .. } => Some(stream),
             Note::Stands(note) => note.stream(),
             Note::Tally(_) => None,
@@ -134,6 +133,18 @@ impl Guess {
     pub fn count(&self) -> u64 {
         width(self.from, self.to)
     }
+}
+
+/// Reconstructed events of one stream and type, of consecutive gaps.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Finals {
+    /// The stream's name.
+    pub stream: String,
+    /// The first and the last id of each gap, and the event time of all ids that it misses; in the
+    /// order of ids.
+    pub gaps: Vec<(i64, i64, EventTime)>,
+    /// Their type.
+    pub r#type: String,
 }
 
 /// Changes of totals.
@@ -792,18 +803,30 @@ impl Filler {
 
     /// Notes everything that is reconstructed at the end of the input.
     fn finish(&self, notes: &mut Vec<Note>) {
+        // Of which stream and type the last note is.
+        let mut last = None;
         for (&(number, _), gap) in &self.gaps {
             let Some(stream) = self.streams.get(&number) else {
                 continue;
             };
             let shown = self.rules.reconstruct && !stream.sparse;
-            if shown && gap.width() <= self.rules.max_width {
-                let r#type = self.fixed_type.or(stream.types.most_frequent());
-                let interval = self.interval(gap, r#type);
-                notes.push(Note::Final(
-                    self.guess(&self.names.0.name(number), interval),
-                ));
+            if !shown || gap.width() > self.rules.max_width {
+                continue;
             }
+            let r#type = self.fixed_type.or(stream.types.most_frequent());
+            let interval = self.interval(gap, r#type);
+            let gap = (interval.from, interval.to, interval.time);
+            match notes.last_mut() {
+                Some(Note::Final(finals)) if last == Some((number, interval.r#type)) => {
+                    finals.gaps.push(gap);
+                }
+                _ => notes.push(Note::Final(Finals {
+                    stream: self.names.0.name(number).to_string(),
+                    gaps: vec![gap],
+                    r#type: self.names.1.name(interval.r#type).to_string(),
+                })),
+            }
+            last = Some((number, interval.r#type));
         }
     }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::desk::Slip;
-use super::fill::{GapChange, Guess, Note};
+use super::fill::{Finals, GapChange, Guess, Note};
 use super::lines::{Origin, Pages, Sink, StreamName, write_change, write_gap, write_gap_letter};
 use super::report::Example;
 use super::spec::{Dataflow, Keep};
@@ -56,22 +56,20 @@ impl Style {
 impl Style {
     /// What puts notes about events with one id in order, where there may be several.
     fn text_of(&self, note: &Note) -> Option<(i64, Vec<u8>)> {
-        let guess = match note {
-            Note::Guess(guess, _) | Note::Settled(guess) | Note::Final(guess) if self.restarts => {
-                guess
+        let (stream, id, r#type, time) = match note {
+            _ if !self.restarts => return None,
+            Note::Guess(guess, _) | Note::Settled(guess) => {
+                (&guess.stream, guess.from, &guess.r#type, guess.time)
+            }
+            Note::Final(finals) => {
+                let (from, _, time) = finals.gaps.first()?;
+                (&finals.stream, *from, &finals.r#type, *time)
             }
             _ => return None,
         };
         let mut text = Vec::new();
-        let Guess {
-            stream,
-            r#type,
-            time,
-            ..
-        } = guess;
-        self.clean
-            .write(stream, guess.from, r#type, *time, &mut text);
-        Some((guess.from, text))
+        self.clean.write(stream, id, r#type, time, &mut text);
+        Some((id, text))
     }
 }
 
@@ -83,24 +81,21 @@ pub struct Entry {
     /// What comes after.
     pub tail: Pages,
     /// What comes at the very end of `clean.jsonl`, not spelled out because it may be much.
-    pub finals: Vec<Guess>,
+    pub finals: Vec<Finals>,
     /// What stands, where that was asked.
     pub standing: Vec<Note>,
+    /// How many reconstructed events the head withdraws.
+    pub withdrawn: u64,
     /// What was counted.
     pub tally: Tally,
 }
 
 /// Writes the head and the tail of `epoch` from what all workers sent.
-pub fn write_entry(
-    style: &Style,
-    epoch: Epoch,
-    slips: &mut [Slip],
-    notes: &mut Vec<Note>,
-) -> Entry {
+pub fn write_entry(style: &Style, epoch: Epoch, slips: &mut [Slip], mut notes: Vec<Note>) -> Entry {
     let mut entry = Entry::default();
     slips.sort_unstable();
     if style.restarts {
-        spell_out(notes);
+        spell_out(&mut notes);
     }
     if style.stream_is_list || style.restarts {
         let parts = |note: &Note| style.name(note.stream().unwrap_or_default()).parts();
@@ -140,13 +135,16 @@ pub fn write_entry(
         entry.tally.clean_kept += 1;
     }
 
-    for note in notes.iter() {
+    for note in notes {
         match note {
             Note::Guess(guess, diff) => {
-                let page = if *diff < 0 { &mut *head } else { &mut *tail };
+                if diff < 0 {
+                    entry.withdrawn += guess.count();
+                }
+                let page = if diff < 0 { &mut *head } else { &mut *tail };
                 if let Some(writer) = &style.changes {
-                    write_guess(epoch, guess, *diff, writer, page.of(Sink::Changes));
-                    entry.tally.published += i64::from(*diff) * guess.count() as i64;
+                    write_guess(epoch, &guess, diff, writer, page.of(Sink::Changes));
+                    entry.tally.published += i64::from(diff) * guess.count() as i64;
                 }
             }
             Note::Letter {
@@ -156,13 +154,13 @@ pub fn write_entry(
                 to,
                 diff,
             } => {
-                let name = style.name(stream);
-                let ids = (*reason == Reason::GapTooWide).then_some((*from, *to));
-                let page = if *diff < 0 { &mut *head } else { &mut *tail };
-                write_gap_letter(*reason, epoch, *diff, &name, ids, page.of(Sink::Dead));
-                entry.tally.letter(*reason, i64::from(*diff));
-                let sample = gap_sample(stream, ids);
-                if *diff > 0 {
+                let name = style.name(&stream);
+                let ids = (reason == Reason::GapTooWide).then_some((from, to));
+                let page = if diff < 0 { &mut *head } else { &mut *tail };
+                write_gap_letter(reason, epoch, diff, &name, ids, page.of(Sink::Dead));
+                entry.tally.letter(reason, i64::from(diff));
+                let sample = gap_sample(&stream, ids);
+                if diff > 0 {
                     // One example a reason and epoch is enough.
                     let position = Position {
                         epoch,
@@ -171,18 +169,18 @@ pub fn write_entry(
                     entry
                         .tally
                         .examples
-                        .entry((*reason, position))
+                        .entry((reason, position))
                         .or_insert(sample);
                 } else {
-                    entry.tally.withdrawn_about_gaps.push((*reason, sample));
+                    entry.tally.withdrawn_about_gaps.push((reason, sample));
                 }
             }
             Note::Gaps { stream, changes } => {
-                let name = style.name(stream);
+                let name = style.name(&stream);
                 for GapChange { from, to, diff } in changes {
                     // Closings come before openings.
-                    let page = if *diff < 0 { &mut *head } else { &mut *tail };
-                    write_gap(epoch, *diff, &name, (*from, *to), page.of(Sink::Gaps));
+                    let page = if diff < 0 { &mut *head } else { &mut *tail };
+                    write_gap(epoch, diff, &name, (from, to), page.of(Sink::Gaps));
                 }
             }
             Note::Settled(guess) => {
@@ -192,14 +190,14 @@ pub fn write_entry(
                         r#type,
                         time,
                         ..
-                    } = guess;
+                    } = &guess;
                     style.clean.write(stream, id, r#type, *time, &mut settled);
                     settled.push(b'\n');
                 }
                 entry.tally.clean_reconstructed += guess.count();
             }
-            Note::Final(guess) => entry.finals.push(guess.clone()),
-            Note::Stands(note) => entry.standing.push((**note).clone()),
+            Note::Final(finals) => entry.finals.push(finals),
+            Note::Stands(note) => entry.standing.push(*note),
             Note::Tally(tally) => {
                 entry.tally.reconstructed += tally.reconstructed;
                 entry.tally.retractions += tally.retracted;
@@ -247,8 +245,15 @@ fn spell_out(notes: &mut Vec<Note>) {
             Note::Settled(guess) => {
                 rest.extend((guess.from..=guess.to).map(|id| Note::Settled(single(&guess, id))));
             }
-            Note::Final(guess) => {
-                rest.extend((guess.from..=guess.to).map(|id| Note::Final(single(&guess, id))));
+            Note::Final(finals) => {
+                let single = |id, time| Finals {
+                    stream: finals.stream.clone(),
+                    gaps: vec![(id, id, time)],
+                    r#type: finals.r#type.clone(),
+                };
+                for &(from, to, time) in &finals.gaps {
+                    rest.extend((from..=to).map(|id| Note::Final(single(id, time))));
+                }
             }
             Note::Gaps { stream, changes } => {
                 rest.extend(changes.into_iter().map(|change| Note::Gaps {

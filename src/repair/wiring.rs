@@ -507,8 +507,10 @@ fn fill<'scope>(
                 }
             });
             gaps.for_each(|capability, data| {
-                for (gap, epoch, diff) in data.drain(..) {
-                    waiting.at(epoch, &capability).epoch.gaps.push((gap, diff));
+                for changes in data.chunk_by(|a, b| a.1 == b.1) {
+                    let at = waiting.at(changes[0].1, &capability);
+                    let changes = changes.iter().map(|&(gap, _, diff)| (gap, diff));
+                    at.epoch.gaps.extend(changes);
                 }
             });
             types.for_each(|capability, data| {
@@ -592,8 +594,10 @@ fn desk<'scope>(
                 }
             });
             verdicts.for_each(|capability, data| {
-                for (epoch, verdict) in data.drain(..) {
-                    waiting.at(epoch, &capability).verdicts.push(verdict);
+                for given in data.chunk_by(|a, b| a.0 == b.0) {
+                    let at = waiting.at(given[0].0, &capability);
+                    at.verdicts
+                        .extend(given.iter().map(|&(_, verdict)| verdict));
                 }
             });
             let (mut slips, mut sizes) = (slips.activate(), sizes.activate());
@@ -683,7 +687,7 @@ fn keep_ledger<'scope>(
             while let Some((epoch, due)) = waiting.pop_passed(frontiers) {
                 let LedgerEpoch {
                     mut slips,
-                    mut notes,
+                    notes,
                     kept,
                     tick: Some(tick),
                 } = due.data
@@ -693,7 +697,7 @@ fn keep_ledger<'scope>(
                 if office.worker != 0 {
                     continue;
                 }
-                let mut entry = ledger::write_entry(&style, epoch, &mut slips, &mut notes);
+                let mut entry = ledger::write_entry(&style, epoch, &mut slips, notes);
                 entry.tally.seats = kept;
                 if let Some(survey) = &office.survey {
                     survey.borrow_mut().append(&mut entry.standing);
