@@ -6,17 +6,12 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use super::ahead::Ahead;
 use super::bell::Bell;
 use crate::{Error, Result};
-
-/// Bytes that a waiting reader hands over at once.
-const CHUNK_BYTES: usize = 64 << 10;
-/// Chunks that may wait to be taken.
-const CHUNKS_AHEAD: usize = 16;
 
 /// What came of asking an input for bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +46,7 @@ enum Ready {
 enum Bytes {
     Now(Ready),
     Polled(Supply),
-    Later {
-        chunks: Receiver<io::Result<Vec<u8>>>,
-        rest: Vec<u8>,
-        taken: usize,
-        /// What rings when there is something to take.
-        bell: Arc<Mutex<Bell>>,
-    },
+    Later(Ahead),
 }
 
 impl std::fmt::Debug for Input {
@@ -82,12 +71,12 @@ impl Input {
                 Ok(Bytes::Now(open_file(path, skip, progress)?))
             } else {
                 let path = path.to_owned();
-                Ok(Bytes::waiting_for(move || {
+                Ok(Bytes::Later(Ahead::of(move || {
                     Ok(match open_file(&path, 0, progress)? {
-                        Ready::Plain(file) => Box::new(file),
+                        Ready::Plain(file) => Box::new(file) as Reader,
                         Ready::Other(reader) => reader,
                     })
-                }))
+                })))
             }
         };
         let bytes = open().map_err(|error| {
@@ -105,7 +94,7 @@ impl Input {
         };
         Input {
             label: "stdin".to_owned(),
-            bytes: Bytes::waiting_for(open),
+            bytes: Bytes::Later(Ahead::of(open)),
         }
     }
 
@@ -116,7 +105,7 @@ impl Input {
     ) -> Self {
         Input {
             label: label.to_owned(),
-            bytes: Bytes::waiting_for(open),
+            bytes: Bytes::Later(Ahead::of(open)),
         }
     }
 
@@ -137,10 +126,10 @@ impl Input {
         }
     }
 
-    /// Rings `bell` whenever there are bytes where there were none, and at the end.
+    /// Rings `bell` for those who are idle when there are bytes, and for all when very many wait.
     pub(super) fn rings(&self, bell: &Bell) {
-        if let Bytes::Later { bell: rung, .. } = &self.bytes {
-            *rung.lock().unwrap_or_else(PoisonError::into_inner) = bell.clone();
+        if let Bytes::Later(ahead) = &self.bytes {
+            ahead.rings(bell);
         }
     }
 
@@ -164,71 +153,12 @@ impl Input {
             }
             Bytes::Now(Ready::Other(reader)) => read_ahead(reader, buffer, most),
             Bytes::Polled(supply) => supply(buffer, most),
-            Bytes::Later {
-                chunks,
-                rest,
-                taken,
-                ..
-            } => loop {
-                if *taken < rest.len() {
-                    let count = most.min(rest.len() - *taken);
-                    buffer.extend_from_slice(&rest[*taken..*taken + count]);
-                    *taken += count;
-                    break Ok(Fill::Bytes(count));
-                }
-                match chunks.try_recv() {
-                    Ok(Ok(chunk)) => (*rest, *taken) = (chunk, 0),
-                    Ok(Err(error)) => break Err(error),
-                    Err(TryRecvError::Empty) => break Ok(Fill::Pending),
-                    Err(TryRecvError::Disconnected) => break Ok(Fill::End),
-                }
-            },
+            Bytes::Later(ahead) => ahead.take(buffer, most),
         };
         fill.map_err(|error| {
             Error::unavailable(format!("could not read input \"{}\"", self.label))
                 .with_source(error)
         })
-    }
-}
-
-impl Bytes {
-    /// Opens and reads in a thread of its own, which ends with the input or when nobody takes its
-    /// chunks.
-    fn waiting_for(open: impl FnOnce() -> io::Result<Reader> + Send + 'static) -> Self {
-        let (sender, chunks) = sync_channel(CHUNKS_AHEAD);
-        let bell = Arc::new(Mutex::new(Bell::default()));
-        let rung = Arc::clone(&bell);
-        std::thread::spawn(move || {
-            let ring = || {
-                let bell = rung.lock().unwrap_or_else(PoisonError::into_inner);
-                bell.ring();
-            };
-            let read_all = || -> io::Result<()> {
-                let mut reader = open()?;
-                // What comes is often little, and then its copy costs less than memory for more.
-                let mut bytes = vec![0; CHUNK_BYTES];
-                loop {
-                    let count = read_some(&mut reader, &mut bytes)?;
-                    if count == 0 || sender.send(Ok(bytes[..count].to_vec())).is_err() {
-                        return Ok(());
-                    }
-                    ring();
-                }
-            };
-            if let Err(error) = read_all() {
-                // The receiver may be gone, and then nobody asks why reading failed.
-                let _ = sender.send(Err(error));
-            }
-            // Without a sender the input is known to have ended.
-            drop(sender);
-            ring();
-        });
-        Bytes::Later {
-            chunks,
-            rest: Vec::new(),
-            taken: 0,
-            bell,
-        }
     }
 }
 
@@ -275,16 +205,6 @@ fn read_ahead(reader: impl Read, buffer: &mut Vec<u8>, most: usize) -> io::Resul
         0 => Fill::End,
         count => Fill::Bytes(count),
     })
-}
-
-/// Reads once, into the beginning of `buffer`; 0 bytes at the end.
-fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match reader.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            outcome => return outcome,
-        }
-    }
 }
 
 /// A file whose reads are counted.

@@ -1,6 +1,7 @@
 //! The only code that reads and writes files and pipes.
 //!
-//! - [`input`]: the bytes of one input, whatever it is: a file, a compressed file, a pipe.
+//! - [`input`]: the bytes of one input, whatever it is: a file, a compressed file, a pipe; `ahead`:
+//!   read by a thread of its own, where it may wait.
 //! - [`cutter`]: lines of all inputs, in their one order, cut into epochs; [`shared_cutter`]: dealt
 //!   to workers as [`part`]s; [`keeper`]: what keeps epochs, for another run to go on from; [`gate`]:
 //!   which of them go through, and when.
@@ -10,6 +11,7 @@
 //! - [`source`]: what pipelines read from; [`memory`], [`json_lines`]: the sources there are.
 //! - [`dead_letter`]: elements set aside.
 
+mod ahead;
 pub mod attic;
 pub mod bell;
 pub mod cutter;

@@ -177,8 +177,6 @@ const SPARE_PAGES: usize = 16;
 const MARK_BYTES: u64 = 64 << 20;
 /// or when this much time has passed.
 const MARK_AGE: Duration = Duration::from_millis(100);
-/// Epochs whose lines may wait for their turn at the outputs; then the worker waits with them.
-const MOST_UNWRITTEN: u64 = 4;
 /// Lines that are written as they arise are written about this many bytes at a time.
 const PAGE_BYTES: usize = 1 << 20;
 
@@ -191,24 +189,28 @@ struct Unwritten {
     places: [u64; 4],
     /// How many of the outputs have them.
     outputs: usize,
+    /// Whether another worker was found at the next output.
+    waited: bool,
     /// Whether the pages are as large as those of the next epochs.
     reusable: bool,
 }
 
 impl Unwritten {
-    /// Writes the lines to those outputs that do not have them. Where another worker is at one of
-    /// them, `waits` for it or returns false.
-    fn write(&mut self, outputs: &[Vec<Output>; 4], waits: bool) -> Result<bool> {
+    /// Writes the lines to those outputs that do not have them. Returns false where another worker is
+    /// at one of them; the next time it waits for that worker.
+    fn write(&mut self, outputs: &[Vec<Output>; 4]) -> Result<bool> {
         let outputs = Sink::ALL
             .iter()
             .flat_map(|sink| outputs[*sink as usize].iter().map(|output| (*sink, output)));
         for (sink, output) in outputs.skip(self.outputs) {
             let (lines, place) = (&self.pages.bytes[sink as usize], self.places[sink as usize]);
-            if waits {
+            if self.waited {
                 output.write_at(lines, place)?;
             } else if !output.try_write_at(lines, place)? {
+                self.waited = true;
                 return Ok(false);
             }
+            self.waited = false;
             self.outputs += 1;
         }
         Ok(true)
@@ -271,6 +273,7 @@ impl Committer {
                 pages,
                 places: self.ends,
                 outputs: 0,
+                waited: false,
                 reusable: matches!(section.section, Section::Part(_)),
             }));
             for (end, size) in self.ends.iter_mut().zip(section.sizes) {
@@ -307,16 +310,14 @@ impl Committer {
     }
 
     /// Writes lines whose places are known, until another worker is found writing to the same file:
-    /// there is better to do than to wait for it, unless very much waits. Returns the first epoch
-    /// with lines that are still to be written.
+    /// there may be better to do than to wait for it, and only who comes back waits. Returns the
+    /// first epoch with lines that are still to be written.
     ///
     /// # Errors
     /// Where an output does not take the lines.
     pub fn write(&mut self) -> Result<Option<Epoch>> {
-        let last = self.unwritten.back().map_or(0, |last| last.epoch);
         while let Some(first) = self.unwritten.front_mut() {
-            let waits = last - first.epoch >= MOST_UNWRITTEN;
-            if !first.write(&self.office.outputs, waits)? {
+            if !first.write(&self.office.outputs)? {
                 return Ok(Some(first.epoch));
             }
             if let Some(written) = self.unwritten.pop_front().filter(|first| first.reusable) {

@@ -79,7 +79,7 @@ impl Feeder<'_> {
         let mut turn = 0;
         let mut ended = false;
         let office = Rc::clone(&self.office);
-        office.cutter.bell().listen();
+        let ear = office.cutter.bell().listen();
         while !office.halt.has_failed() {
             if office.halt.was_asked() {
                 office.cutter.stop();
@@ -92,6 +92,7 @@ impl Feeder<'_> {
                 continue;
             }
             let idle = under_way.uncommitted.is_empty();
+            ear.is_idle(idle);
             match office.cutter.take(self.index, turn, idle) {
                 Err(error) => office.halt.fail(error),
                 Ok(Poll::End) => break,
