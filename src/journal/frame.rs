@@ -183,18 +183,26 @@ impl Frame {
 
     /// The frame that a payload holds; `None` where its numbers are impossible.
     pub fn decode(epoch: Epoch, payload: &[u8]) -> Option<Frame> {
+        let (mut frame, bytes) = Frame::decode_around(epoch, payload)?;
+        frame.bytes = payload[bytes..].to_vec();
+        Some(frame)
+    }
+
+    /// The frame that a payload holds without its bytes, and where in the payload these begin.
+    pub(super) fn decode_around(epoch: Epoch, payload: &[u8]) -> Option<(Frame, usize)> {
         let mut rest = Bytes(payload);
         let (summary, records) = Summary::read(&mut rest, true)?;
-        Some(Frame {
+        let frame = Frame {
             epoch,
             clock_us: summary.clock_us,
-            bytes: rest.0.to_vec(),
+            bytes: Vec::new(),
             records,
             stretches: summary.stretches,
             oversize: summary.oversize,
             ended: summary.ended,
             positions: summary.positions,
-        })
+        };
+        Some((frame, payload.len() - rest.0.len()))
     }
 }
 

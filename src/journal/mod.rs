@@ -48,7 +48,7 @@ pub use entry::{BasePart, Checkpoint, Entry, Identity, Partition};
 pub use frame::{EncodedFrame, Frame, FrameParts, Position, Span, Stretch};
 pub use inspect::{Compacted, Extent, PartitionReport, Repaired, Report, compact, inspect, repair};
 pub use outline::{Outline, outline};
-pub use reader::read_frames;
+pub use reader::{append_frame, read_frames};
 pub use recovery::{Recovered, read};
 pub use scan::{Base, Cut, Damage, FrameAt, SegmentInfo};
 pub use segment::{FORMAT, cache_name, cache_number, segment_name, segment_number};

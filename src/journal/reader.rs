@@ -38,7 +38,40 @@ fn read_journal(storage: &dyn Storage, segment: u64) -> Result<u64> {
     }
 }
 
+/// Reads the frame at `at` to the end of `bytes`, and gives it without bytes of its own: its places
+/// are places in `bytes`.
+///
+/// # Errors
+/// `Corrupt` where it is damaged, `Unavailable` where it cannot be read; then `bytes` may have
+/// grown.
+pub fn append_frame(storage: &dyn Storage, at: &FrameAt, bytes: &mut Vec<u8>) -> Result<Frame> {
+    let journal = read_journal(storage, at.segment)?;
+    let from = bytes.len();
+    read_payload(storage, journal, at, bytes)?;
+    let decoded = Frame::decode_around(at.epoch, &bytes[from..]);
+    let (mut frame, head) = decoded.ok_or_else(|| impossible(storage, at))?;
+    for span in &mut frame.records {
+        span.start += from + head;
+    }
+    for stretch in &mut frame.stretches {
+        stretch.start += from + head;
+    }
+    Ok(frame)
+}
+
 fn read_frame(storage: &dyn Storage, journal: u64, at: &FrameAt) -> Result<Frame> {
+    let mut payload = Vec::new();
+    read_payload(storage, journal, at, &mut payload)?;
+    Frame::decode(at.epoch, &payload).ok_or_else(|| impossible(storage, at))
+}
+
+/// Appends the payload of the entry at `at`, which is checked.
+fn read_payload(
+    storage: &dyn Storage,
+    journal: u64,
+    at: &FrameAt,
+    bytes: &mut Vec<u8>,
+) -> Result<()> {
     let wrong = |what| damaged(storage, at.segment, at.offset, what);
     let name = segment_name(at.segment);
     let mut header = [0; HEADER];
@@ -56,14 +89,19 @@ fn read_frame(storage: &dyn Storage, journal: u64, at: &FrameAt) -> Result<Frame
     let header = Header::read(&header, place)
         .filter(|header| header.kind == Kind::Frame as u8 && header.epoch == at.epoch)
         .ok_or_else(|| wrong("the checksum of an entry's header is wrong"))?;
+    let from = bytes.len();
     let length = usize::try_from(header.length).ok();
-    let length = length.and_then(|length| length.checked_add(1));
-    let mut payload = vec![0; length.ok_or_else(|| wrong("an entry is too long"))?];
-    read(at.offset + HEADER as u64, &mut payload)?;
-    if payload.pop() != Some(MARK) || crc32fast::hash(&payload) != header.checksum {
+    let end = length.and_then(|length| from.checked_add(length)?.checked_add(1));
+    bytes.resize(end.ok_or_else(|| wrong("an entry is too long"))?, 0);
+    read(at.offset + HEADER as u64, &mut bytes[from..])?;
+    if bytes.pop() != Some(MARK) || crc32fast::hash(&bytes[from..]) != header.checksum {
         return Err(wrong("the checksum of an entry is wrong"));
     }
-    Frame::decode(at.epoch, &payload).ok_or_else(|| wrong("an entry that cannot be"))
+    Ok(())
+}
+
+fn impossible(storage: &dyn Storage, at: &FrameAt) -> Error {
+    damaged(storage, at.segment, at.offset, "an entry that cannot be")
 }
 
 fn damaged(storage: &dyn Storage, segment: u64, offset: u64, what: &str) -> Error {

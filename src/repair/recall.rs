@@ -10,7 +10,7 @@ use super::recollection::{FrameShare, Recollection};
 use crate::Result;
 use crate::io::keeper::{Cut, Keeper, Recalled};
 use crate::io::part::{EpochBuffer, Segment, Span};
-use crate::journal::{Frame, FrameAt, Storage, read_frames};
+use crate::journal::{Frame, FrameAt, Storage, append_frame};
 use crate::time::Epoch;
 
 /// Silent epochs are recalled together up to this many records.
@@ -105,10 +105,7 @@ impl Recall {
                     break;
                 }
             }
-            let read = read_frames(&*self.storage, std::slice::from_ref(at)).next();
-            let Some(frame) = read.transpose()? else {
-                break;
-            };
+            let frame = append_frame(&*self.storage, at, &mut buffer.bytes)?;
             self.read_bytes.fetch_add(at.bytes, Ordering::Relaxed);
             self.next += 1;
             let recalled = recalled.get_or_insert_default();
@@ -124,7 +121,7 @@ impl Recall {
                     columns: recollection.columns(at),
                 });
             }
-            append(buffer, frame);
+            append(buffer, &frame);
         }
         let over = self.next == self.index.len();
         match &mut recalled {
@@ -183,16 +180,11 @@ impl Keeper for Kept {
     }
 }
 
-/// Appends the records of `frame`.
-fn append(buffer: &mut EpochBuffer, mut frame: Frame) {
-    let (start, first) = (buffer.bytes.len(), buffer.records.len());
-    if buffer.bytes.is_empty() {
-        std::mem::swap(&mut buffer.bytes, &mut frame.bytes);
-    } else {
-        buffer.bytes.extend_from_slice(&frame.bytes);
-    }
+/// Appends the records of `frame`, whose bytes are there already.
+fn append(buffer: &mut EpochBuffer, frame: &Frame) {
+    let first = buffer.records.len();
     buffer.records.extend(frame.records.iter().map(|span| Span {
-        start: start + span.start,
+        start: span.start,
         length: span.length,
     }));
     buffer
@@ -200,7 +192,7 @@ fn append(buffer: &mut EpochBuffer, mut frame: Frame) {
         .extend(frame.stretches.iter().map(|stretch| Segment {
             first_record: first + stretch.first_record,
             partition: stretch.partition,
-            start: start + stretch.start,
+            start: stretch.start,
             offset: stretch.offset,
             line: stretch.line,
         }));
