@@ -463,6 +463,29 @@ mod tests {
     }
 
     #[test]
+    fn a_lead_stands_where_its_bytes_do() {
+        let record: Vec<u8> = (0..90).map(|at| b'a' + at % 23).collect();
+        for length in 0..45 {
+            for at in 0..=record.len() {
+                let (stands, fits) = (Lead::new(&record[..length]), record.len() - at >= length);
+                let same = fits && record[at..at + length] == record[..length];
+                assert_eq!(stands.skip(&record, at), same.then_some(at + length));
+                if fits {
+                    let there = &record[at..at + length];
+                    let skipped = Lead::new(there).skip(&record, at);
+                    assert_eq!(skipped, Some(at + length));
+                    // Whichever byte is another one.
+                    for other in 0..length {
+                        let mut lead = there.to_vec();
+                        lead[other] ^= 0x20;
+                        assert_eq!(Lead::new(&lead).skip(&record, at), None);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn several_shapes_are_known() {
         let second = FIRST.replace("\"note\":\"n\",", "");
         let third = FIRST.replace(":\"", ": \"");

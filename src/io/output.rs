@@ -229,3 +229,26 @@ impl InOrder {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_another_at_a_file_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        let output = Output::file(&path, Some(0)).unwrap();
+        let Target::File(regular) = &output.target else {
+            panic!("a regular file")
+        };
+        assert!(output.try_write_at(b"after", 7).unwrap());
+        let turn = lock(&regular.turn);
+        assert!(!output.try_write_at(b"before ", 0).unwrap());
+        // There is nothing to wait for.
+        assert!(output.try_write_at(b"", 0).unwrap());
+        drop(turn);
+        assert!(output.try_write_at(b"before ", 0).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"before after");
+    }
+}

@@ -272,11 +272,6 @@ impl<'a> PartText<'a> {
         let start = span.start.checked_sub(self.start)?;
         self.text.get(start..start + span.length)
     }
-
-    /// The record after the last one.
-    pub fn end(&self) -> usize {
-        self.first + self.records.len()
-    }
 }
 
 #[cfg(test)]
@@ -334,6 +329,43 @@ mod tests {
             (text, part.place(at), record.oversize)
         };
         (0..to).map(describe).collect()
+    }
+
+    #[test]
+    fn records_are_text_where_all_of_them_are() {
+        let mut buffer = buffer();
+        let part = |buffer: EpochBuffer| Part {
+            epoch: 0,
+            worker: 0,
+            last: false,
+            silent: false,
+            base: false,
+            epochs: 1,
+            epoch_records: 6,
+            ended: Vec::new(),
+            buffer: Arc::new(buffer),
+            from: 1,
+            to: 6,
+        };
+        let whole = part(EpochBuffer {
+            bytes: buffer.bytes.clone(),
+            records: buffer.records.clone(),
+            ..EpochBuffer::default()
+        });
+        let text = whole.text(1, 4).unwrap();
+        let records: Vec<_> = (0..5).map(|index| text.record(index)).collect();
+        assert_eq!(records, [None, Some("c"), Some("d"), Some("e"), None]);
+        assert!(whole.text(2, 2).is_none());
+
+        // The record "e" of all is the fourth of the part.
+        buffer.bytes[9] = 0xff;
+        let damaged = part(buffer);
+        assert!(damaged.text(1, 4).is_none());
+        let before = damaged.text(0, 3).unwrap();
+        assert_eq!(
+            (before.record(0), before.record(2)),
+            (Some("bb"), Some("d"))
+        );
     }
 
     #[test]

@@ -1035,6 +1035,41 @@ mod tests {
     }
 
     #[test]
+    fn oracle_changes_are_those_of_sets() {
+        let mut random = crate::testing::workload::Random::new(5);
+        for _ in 0..500 {
+            // Gaps between some of the same few ids, so that many are alike but for their times.
+            let mut gaps = || -> Vec<Gap> {
+                let seen = (0..12).filter(|_| random.chance(0.6)).collect::<Vec<i64>>();
+                let ends = seen.iter().zip(seen.iter().skip(1));
+                let ends = ends.filter(|(below, above)| *above - *below > 1);
+                let gaps = ends.map(|(&below, &above)| Gap {
+                    below,
+                    above,
+                    below_time: random.below(2) as i64,
+                    above_time: 0,
+                    below_tag: 0,
+                });
+                gaps.collect()
+            };
+            let (gone, come) = (gaps(), gaps());
+            let ids = |gaps: &[Gap]| -> BTreeSet<(i64, i64)> {
+                gaps.iter().map(|gap| (gap.from(), gap.to())).collect()
+            };
+            let (old, new) = (ids(&gone), ids(&come));
+            let closed = old.difference(&new).map(|ids| (*ids, -1));
+            let mut expected: Vec<_> = closed.collect();
+            expected.extend(new.difference(&old).map(|ids| (*ids, 1)));
+            expected.sort_unstable();
+            let found: Vec<_> = changes(&gone, &come)
+                .iter()
+                .map(|change| ((change.from, change.to), change.diff))
+                .collect();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
     fn difference_names_exactly_the_ids_that_change() {
         check(&[], &[]);
         check(&[interval(1, 5, 0)], &[]);
