@@ -4,9 +4,10 @@
 //! them. A regular file takes the pieces in any order; a pipe or a terminal takes them in the
 //! order of their offsets, and what comes early waits.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -137,30 +138,36 @@ impl Output {
     /// # Errors
     /// `Unavailable` where the destination does not take them.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
+        self.write_pieces_at(&[IoSlice::new(bytes)], offset)
+    }
+
+    /// Writes `pieces`, one after the other, at `offset`.
+    ///
+    /// # Errors
+    /// As [`write_at`](Self::write_at).
+    pub fn write_pieces_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> Result<()> {
         let written = match &self.target {
+            _ if pieces.iter().all(|piece| piece.is_empty()) => Ok(()),
             Target::File(regular) => {
                 let _turn = lock(&regular.turn);
-                regular.file.write_all_at(bytes, offset)
+                write_all_at(&regular.file, pieces, offset)
             }
-            Target::Taker(taker) => taker(bytes, offset),
-            Target::InOrder(in_order) => lock(in_order).write(bytes, offset),
+            Target::Taker(taker) => taker(&joined(pieces), offset),
+            Target::InOrder(in_order) => lock(in_order).write(&joined(pieces), offset),
         };
         written.map_err(|error| self.failed(error))
     }
 
-    /// Writes `bytes` at `offset`, unless another worker writes to the same file right now; returns
+    /// Writes `pieces` at `offset`, unless another worker writes to the same file right now; returns
     /// whether it did.
     ///
     /// # Errors
     /// As [`write_at`](Self::write_at).
-    pub fn try_write_at(&self, bytes: &[u8], offset: u64) -> Result<bool> {
+    pub fn try_write_pieces_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> Result<bool> {
         let Target::File(regular) = &self.target else {
-            return self.write_at(bytes, offset).map(|()| true);
+            return self.write_pieces_at(pieces, offset).map(|()| true);
         };
-        if bytes.is_empty() {
+        if pieces.iter().all(|piece| piece.is_empty()) {
             return Ok(true);
         }
         let _turn = match regular.turn.try_lock() {
@@ -168,7 +175,7 @@ impl Output {
             Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(false),
         };
-        let written = regular.file.write_all_at(bytes, offset);
+        let written = write_all_at(&regular.file, pieces, offset);
         written.map(|()| true).map_err(|error| self.failed(error))
     }
 
@@ -226,6 +233,44 @@ impl InOrder {
     }
 }
 
+/// Pieces that a system writes in one call at most.
+const MOST_PIECES: usize = 1024;
+
+/// Writes all of `pieces` at `offset`.
+fn write_all_at(file: &File, pieces: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+    if let [piece] = pieces {
+        return file.write_all_at(piece, offset);
+    }
+    let mut pieces = pieces.to_vec();
+    let mut rest = &mut pieces[..];
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        let next = &rest[..rest.len().min(MOST_PIECES)];
+        match rustix::io::pwritev(file, next, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                offset += count as u64;
+                IoSlice::advance_slices(&mut rest, count);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// All of `pieces` as one.
+fn joined<'a>(pieces: &'a [IoSlice<'a>]) -> Cow<'a, [u8]> {
+    match pieces {
+        [piece] => Cow::Borrowed(piece),
+        _ => {
+            let mut all = Vec::new();
+            pieces.iter().for_each(|piece| all.extend_from_slice(piece));
+            Cow::Owned(all)
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -242,13 +287,48 @@ mod tests {
         let Target::File(regular) = &output.target else {
             panic!("a regular file")
         };
-        assert!(output.try_write_at(b"after", 7).unwrap());
+        let try_write = |bytes: &[u8], offset| {
+            let pieces = [IoSlice::new(bytes)];
+            output.try_write_pieces_at(&pieces, offset).unwrap()
+        };
+        assert!(try_write(b"after", 7));
         let turn = lock(&regular.turn);
-        assert!(!output.try_write_at(b"before ", 0).unwrap());
+        assert!(!try_write(b"before ", 0));
         // There is nothing to wait for.
-        assert!(output.try_write_at(b"", 0).unwrap());
+        assert!(try_write(b"", 0));
         drop(turn);
-        assert!(output.try_write_at(b"before ", 0).unwrap());
+        assert!(try_write(b"before ", 0));
         assert_eq!(std::fs::read(&path).unwrap(), b"before after");
+    }
+
+    #[test]
+    fn pieces_follow_each_other_however_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        let output = Output::file(&path, Some(0)).unwrap();
+        let (sender, received) = std::sync::mpsc::channel();
+        let taker = Output::taker(
+            "taker",
+            Arc::new(move |bytes, offset| {
+                sender
+                    .send((bytes.to_vec(), offset))
+                    .map_err(io::Error::other)
+            }),
+        );
+        for count in [0, 1, 2, MOST_PIECES - 1, MOST_PIECES, 3 * MOST_PIECES + 1] {
+            let texts: Vec<String> = (0..count).map(|at| "ab".repeat(at % 3)).collect();
+            let pieces: Vec<IoSlice<'_>> = texts
+                .iter()
+                .map(|text| IoSlice::new(text.as_bytes()))
+                .collect();
+            let expected = texts.concat().into_bytes();
+            output.write_pieces_at(&pieces, 0).unwrap();
+            let written = std::fs::read(&path).unwrap();
+            assert_eq!(written[..expected.len()], expected);
+            taker.write_pieces_at(&pieces, 9).unwrap();
+            let taken = received.try_iter().collect::<Vec<_>>();
+            let expected = (!expected.is_empty()).then_some((expected, 9));
+            assert_eq!(taken, expected.into_iter().collect::<Vec<_>>());
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! last of them is done. Where a record stands in its input follows from its place in the buffer,
 //! stretch by stretch.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -220,15 +221,21 @@ impl Part {
         })
     }
 
+    /// The bytes at `place`, see [`lines`](Self::lines).
+    pub fn bytes(&self, place: Range<usize>) -> &[u8] {
+        &self.buffer.bytes[place]
+    }
+
     /// The longest stretch of records from `from` on, at most to `to`, that lie in the buffer as
-    /// lines that end with a single LF; its bytes with the last LF, and the record after it.
+    /// lines that end with a single LF; the place of its bytes with the last LF, and the record after
+    /// it.
     ///
     /// It is empty where even the first record does not.
-    pub fn lines(&self, from: usize, to: usize) -> (&[u8], usize) {
+    pub fn lines(&self, from: usize, to: usize) -> (Range<usize>, usize) {
         let records = &self.buffer.records[self.from + from..self.from + to];
         let bytes = &self.buffer.bytes;
         let Some(first) = records.first() else {
-            return (&[], from);
+            return (0..0, from);
         };
         let mut count = 0;
         for (at, span) in records.iter().enumerate() {
@@ -243,13 +250,10 @@ impl Part {
             }
         }
         if count == 0 {
-            return (&[], from);
+            return (0..0, from);
         }
         let last = records[count - 1];
-        (
-            &bytes[first.start..last.start + last.length + 1],
-            from + count,
-        )
+        (first.start..last.start + last.length + 1, from + count)
     }
 }
 

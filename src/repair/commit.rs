@@ -140,11 +140,13 @@ impl Office {
         self.spare_pages.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Takes pages back that were written.
+    /// Takes pages back that were written, and gives the records back that were among them.
     fn give_back(&self, mut pages: Pages) {
+        if let Some(part) = pages.clear() {
+            self.cutter.give_back(part);
+        }
         let mut spare = self.spare_pages.borrow_mut();
         if spare.len() < SPARE_PAGES {
-            pages.clear();
             spare.push(pages);
         }
     }
@@ -172,7 +174,7 @@ impl Office {
 }
 
 /// Pages that are kept for the next epochs.
-const SPARE_PAGES: usize = 16;
+const SPARE_PAGES: usize = 4;
 /// Marks are made when this many bytes were written,
 const MARK_BYTES: u64 = 64 << 20;
 /// or when this much time has passed.
@@ -203,10 +205,10 @@ impl Unwritten {
             .iter()
             .flat_map(|sink| outputs[*sink as usize].iter().map(|output| (*sink, output)));
         for (sink, output) in outputs.skip(self.outputs) {
-            let (lines, place) = (&self.pages.bytes[sink as usize], self.places[sink as usize]);
+            let (lines, place) = (self.pages.pieces(sink), self.places[sink as usize]);
             if self.waited {
-                output.write_at(lines, place)?;
-            } else if !output.try_write_at(lines, place)? {
+                output.write_pieces_at(&lines, place)?;
+            } else if !output.try_write_pieces_at(&lines, place)? {
                 self.waited = true;
                 return Ok(false);
             }

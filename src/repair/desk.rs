@@ -1,8 +1,8 @@
 //! One worker's desk: the records that it has read lie here until their verdicts are in, and
 //! leave as lines.
 //!
-//! Records of the epoch at hand are written in the order of the input, as long runs of bytes that
-//! exceptions interrupt. Records of earlier epochs whose verdict changes come from the attic; what
+//! Records of the epoch at hand are written in the order of the input, from where they were read, as
+//! long runs of bytes that exceptions interrupt. Records of earlier epochs whose verdict changes come from the attic; what
 //! is to be said of them goes to one place as a [`Slip`], because their order runs across workers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -136,7 +136,7 @@ impl Desk {
     }
 
     /// Writes the part of `epoch`, all of whose verdicts, and those of this epoch about earlier
-    /// records, are in `verdicts`. Returns the part, whose bytes are no longer needed.
+    /// records, are in `verdicts`.
     ///
     /// # Errors
     /// Where the attic fails.
@@ -145,7 +145,7 @@ impl Desk {
         epoch: Epoch,
         verdicts: &mut [Verdict],
         written: &mut Written,
-    ) -> Result<Part> {
+    ) -> Result<()> {
         let InFlight { part, findings } = self
             .in_flight
             .pop_front()
@@ -190,7 +190,8 @@ impl Desk {
             plain_from = index + 1;
         }
         self.write_plain(&part, plain_from, part.len(), written);
-        Ok(part)
+        written.pages.keep(part);
+        Ok(())
     }
 
     /// Writes records `from..to`, which are all kept as they are.
@@ -202,17 +203,18 @@ impl Desk {
             return;
         }
         if self.style.streamed {
-            let clean = written.pages.of(Sink::Clean);
             let mut at = from;
             while at < to {
-                let (lines, next) = part.lines(at, to);
+                let (place, next) = part.lines(at, to);
                 if next > at {
-                    clean.extend_from_slice(lines);
+                    written.pages.records(place);
                     written.tally.clean_kept += (next - at) as u64;
                     at = next;
                 } else {
-                    clean.extend_from_slice(part.record(at).bytes);
-                    clean.push(b'\n');
+                    written.pages.clean(|clean| {
+                        clean.extend_from_slice(part.record(at).bytes);
+                        clean.push(b'\n');
+                    });
                     written.tally.clean_kept += 1;
                     at += 1;
                 }
@@ -307,9 +309,10 @@ impl Desk {
         }
         let event = part.record(index).bytes;
         if self.style.streamed {
-            let clean = written.pages.of(Sink::Clean);
-            write_event(&self.style.event, event, add_valid, clean);
-            clean.push(b'\n');
+            written.pages.clean(|clean| {
+                write_event(&self.style.event, event, add_valid, clean);
+                clean.push(b'\n');
+            });
             written.tally.clean_kept += 1;
         }
         if self.style.changelog {

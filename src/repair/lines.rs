@@ -1,8 +1,11 @@
 //! The lines of the output files, one JSON object each, and the pages that collect them.
 
+use std::io::IoSlice;
+use std::ops::Range;
+
 use crate::event::Reason;
 use crate::event::write::{write_json_string, write_letter_body};
-use crate::io::part::Place;
+use crate::io::part::{Part, Place};
 use crate::operators::Label;
 use crate::time::Epoch;
 
@@ -35,26 +38,92 @@ impl Sink {
 }
 
 /// Lines for every sink, as one worker has written them for one epoch.
+///
+/// Clean lines are nearly all of the bytes, and nearly all of them are records as they are: those
+/// stay where they were read, and only where they lie is noted.
 #[derive(Clone, Debug, Default)]
 pub struct Pages {
     /// The bytes, by number of sink.
     pub bytes: [Vec<u8>; 4],
+    /// What the clean lines consist of, where some of them lie in `part`.
+    runs: Vec<Run>,
+    /// The records.
+    part: Option<Part>,
+}
+
+/// Some of the clean lines, one after the other.
+#[derive(Clone, Debug)]
+struct Run {
+    /// Whether they lie among the records; otherwise among the bytes of the sink.
+    as_read: bool,
+    place: Range<usize>,
 }
 
 impl Pages {
-    /// The lines for `sink`.
+    /// The lines for `sink`; clean ones are not to be mixed with [`records`](Self::records).
     pub fn of(&mut self, sink: Sink) -> &mut Vec<u8> {
         &mut self.bytes[sink as usize]
     }
 
-    /// Lets go of the lines, and keeps the memory.
-    pub fn clear(&mut self) {
+    /// Lets clean lines follow that lie at `place` in the part that [`keep`](Self::keep) is given.
+    pub fn records(&mut self, place: Range<usize>) {
+        self.run(true, place);
+    }
+
+    /// Lets clean lines follow that `write` appends.
+    pub fn clean(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let clean = self.of(Sink::Clean);
+        let start = clean.len();
+        write(clean);
+        let place = start..clean.len();
+        self.run(false, place);
+    }
+
+    fn run(&mut self, as_read: bool, place: Range<usize>) {
+        match self.runs.last_mut() {
+            Some(last) if last.as_read == as_read && last.place.end == place.start => {
+                last.place.end = place.end;
+            }
+            _ => self.runs.push(Run { as_read, place }),
+        }
+    }
+
+    /// Keeps the part that clean lines lie in until they are written.
+    pub fn keep(&mut self, part: Part) {
+        self.part = Some(part);
+    }
+
+    /// The lines for `sink`, piece by piece.
+    pub fn pieces(&self, sink: Sink) -> Vec<IoSlice<'_>> {
+        let bytes = &self.bytes[sink as usize];
+        if sink != Sink::Clean || self.runs.is_empty() {
+            return vec![IoSlice::new(bytes)];
+        }
+        let piece = |run: &Run| {
+            let place = run.place.clone();
+            Some(IoSlice::new(match run.as_read {
+                true => self.part.as_ref()?.bytes(place),
+                false => &bytes[place],
+            }))
+        };
+        self.runs.iter().filter_map(piece).collect()
+    }
+
+    /// Lets go of the lines, and keeps the memory; returns what was kept.
+    pub fn clear(&mut self) -> Option<Part> {
         self.bytes.iter_mut().for_each(Vec::clear);
+        self.runs.clear();
+        self.part.take()
     }
 
     /// The length of each sink's lines.
     pub fn sizes(&self) -> [u64; 4] {
-        self.bytes.each_ref().map(|bytes| bytes.len() as u64)
+        let mut sizes = self.bytes.each_ref().map(|bytes| bytes.len() as u64);
+        if !self.runs.is_empty() {
+            let runs = self.runs.iter();
+            sizes[Sink::Clean as usize] = runs.map(|run| run.place.len() as u64).sum();
+        }
+        sizes
     }
 }
 

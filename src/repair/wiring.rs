@@ -611,8 +611,7 @@ fn desk<'scope>(
                 let mut closing = std::collections::BTreeMap::new();
                 office.attempt(|| {
                     let mut desk = office.desk.borrow_mut();
-                    let part = desk.write(epoch, &mut due.data.verdicts, &mut written)?;
-                    office.cutter.give_back(part);
+                    desk.write(epoch, &mut due.data.verdicts, &mut written)?;
                     if tick.last && !office.streamed {
                         closing = desk.closing_lengths()?;
                         written.tally.clean_kept += desk.kept_in_attic();
