@@ -5,6 +5,7 @@
 //! buffers have grown no memory is asked for.
 
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::bell::Bell;
@@ -51,7 +52,10 @@ impl Ahead {
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);
         std::thread::spawn(move || {
-            let read = open().and_then(|reader| for_thread.read_all(reader));
+            let read = || open().and_then(|reader| for_thread.read_all(reader));
+            // Nobody is to wait for a reader that is gone.
+            let read = catch_unwind(AssertUnwindSafe(read))
+                .unwrap_or_else(|_| Err(io::Error::other("the reader panicked")));
             let mut waiting = lock(&for_thread.waiting);
             waiting.failed = read.err();
             waiting.over = true;
@@ -65,7 +69,8 @@ impl Ahead {
         }
     }
 
-    /// Rings `bell` for those who are idle when there are bytes, and for all when very many wait.
+    /// Rings `bell` for those who are idle when there are bytes, and for all when very many wait and
+    /// at the end.
     pub(super) fn rings(&self, bell: &Bell) {
         *lock(&self.shared.bell) = bell.clone();
     }
@@ -145,8 +150,6 @@ fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// Takes all there is, `most` bytes at a time.
@@ -156,7 +159,7 @@ mod tests {
             let before = bytes.len();
             match ahead.take(&mut bytes, most) {
                 Ok(Fill::Bytes(count)) => assert_eq!(bytes.len() - before, count),
-                Ok(Fill::Pending) => std::thread::sleep(Duration::from_micros(100)),
+                Ok(Fill::Pending) => std::thread::yield_now(),
                 Ok(Fill::End) => return (bytes, Ok(())),
                 Err(error) => return (bytes, Err(error)),
             }
@@ -199,6 +202,8 @@ mod tests {
         assert_eq!(outcome.unwrap_err().to_string(), "torn");
         let mut refused = Ahead::of(|| Err(io::Error::other("no such thing")));
         assert!(take_all(&mut refused, 10).1.is_err());
+        let mut panics = Ahead::of(|| panic!("so that somebody sees it"));
+        assert!(take_all(&mut panics, 10).1.is_err());
     }
 
     #[test]
@@ -217,11 +222,11 @@ mod tests {
         };
         let ahead = Ahead::of(move || Ok(Box::new(reader) as Reader));
         while lock(&ahead.shared.waiting).bytes.len() < MOST_WAITING {
-            std::thread::sleep(Duration::from_micros(100));
+            std::thread::yield_now();
         }
         drop(ahead);
         while Arc::strong_count(&held) > 1 {
-            std::thread::sleep(Duration::from_micros(100));
+            std::thread::yield_now();
         }
     }
 }

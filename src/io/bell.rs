@@ -28,7 +28,7 @@ pub struct Ear(Arc<AtomicBool>);
 
 impl Ear {
     /// Whether the thread has nothing under way, to be said before it looks for something to do.
-    pub fn is_idle(&self, idle: bool) {
+    pub fn set_idle(&self, idle: bool) {
         self.0.store(idle, Ordering::SeqCst);
     }
 }
@@ -105,11 +105,11 @@ mod tests {
             let bell = bell.clone();
             thread::spawn(move || {
                 let ear = bell.listen();
-                ear.is_idle(false);
+                ear.set_idle(false);
                 sender.send(()).unwrap();
                 thread::park();
                 sender.send(()).unwrap();
-                ear.is_idle(true);
+                ear.set_idle(true);
                 sender.send(()).unwrap();
                 thread::park();
             })

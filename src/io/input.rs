@@ -126,7 +126,8 @@ impl Input {
         }
     }
 
-    /// Rings `bell` for those who are idle when there are bytes, and for all when very many wait.
+    /// Rings `bell` for those who are idle when there are bytes, and for all when very many wait and
+    /// at the end.
     pub(super) fn rings(&self, bell: &Bell) {
         if let Bytes::Later(ahead) = &self.bytes {
             ahead.rings(bell);

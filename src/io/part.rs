@@ -312,9 +312,10 @@ mod tests {
         }
     }
 
-    fn described(buffer: EpochBuffer) -> Vec<(String, Place, Option<u64>)> {
+    /// All records of `buffer` after the first `from`.
+    fn part_of(buffer: EpochBuffer, from: usize) -> Part {
         let to = buffer.records.len();
-        let part = Part {
+        Part {
             epoch: 0,
             worker: 0,
             last: false,
@@ -324,38 +325,30 @@ mod tests {
             epoch_records: to,
             ended: Vec::new(),
             buffer: Arc::new(buffer),
-            from: 0,
+            from,
             to,
-        };
+        }
+    }
+
+    fn described(buffer: EpochBuffer) -> Vec<(String, Place, Option<u64>)> {
+        let part = part_of(buffer, 0);
         let describe = |at| {
             let record = part.record(at);
             let text = String::from_utf8_lossy(record.bytes).into_owned();
             (text, part.place(at), record.oversize)
         };
-        (0..to).map(describe).collect()
+        (0..part.len()).map(describe).collect()
     }
 
     #[test]
     fn records_are_text_where_all_of_them_are() {
         let mut buffer = buffer();
-        let part = |buffer: EpochBuffer| Part {
-            epoch: 0,
-            worker: 0,
-            last: false,
-            silent: false,
-            base: false,
-            epochs: 1,
-            epoch_records: 6,
-            ended: Vec::new(),
-            buffer: Arc::new(buffer),
-            from: 1,
-            to: 6,
-        };
-        let whole = part(EpochBuffer {
+        let undamaged = EpochBuffer {
             bytes: buffer.bytes.clone(),
             records: buffer.records.clone(),
             ..EpochBuffer::default()
-        });
+        };
+        let whole = part_of(undamaged, 1);
         let text = whole.text(1, 4).unwrap();
         let records: Vec<_> = (0..5).map(|index| text.record(index)).collect();
         assert_eq!(records, [None, Some("c"), Some("d"), Some("e"), None]);
@@ -363,7 +356,7 @@ mod tests {
 
         // The record "e" of all is the fourth of the part.
         buffer.bytes[9] = 0xff;
-        let damaged = part(buffer);
+        let damaged = part_of(buffer, 1);
         assert!(damaged.text(1, 4).is_none());
         let before = damaged.text(0, 3).unwrap();
         assert_eq!(

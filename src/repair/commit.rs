@@ -266,7 +266,8 @@ impl Committer {
             self.mark(before, true);
         }
         for section in sizes.iter() {
-            if section.section == Section::Tail {
+            if section.section == Section::Tail && last {
+                self.write_all()?;
                 self.close(sizes)?;
             }
             let pages = office.pages.borrow_mut().remove(&(epoch, section.section));
@@ -282,8 +283,9 @@ impl Committer {
                 *end += size;
             }
         }
-        // Those of the last epoch may be there while earlier ones are still written.
         if last {
+            self.write_all()?;
+            // What other workers write of earlier epochs may still be missing.
             self.write_finals()?;
         }
         office.lengths.set(self.ends);
@@ -308,6 +310,13 @@ impl Committer {
                 self.mark(epoch, tick.base);
             }
         }
+        Ok(())
+    }
+
+    /// Writes all lines whose places are known, whoever else is writing: what comes now is not to wait
+    /// in memory behind them.
+    fn write_all(&mut self) -> Result<()> {
+        while self.write()?.is_some() {}
         Ok(())
     }
 

@@ -2,8 +2,9 @@
 //! leave as lines.
 //!
 //! Records of the epoch at hand are written in the order of the input, from where they were read, as
-//! long runs of bytes that exceptions interrupt. Records of earlier epochs whose verdict changes come from the attic; what
-//! is to be said of them goes to one place as a [`Slip`], because their order runs across workers.
+//! long runs of bytes that exceptions interrupt. Records of earlier epochs whose verdict changes come
+//! from the attic; what is to be said of them goes to one place as a [`Slip`], because their order
+//! runs across workers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -48,6 +49,10 @@ pub struct Style {
     /// Whether there is a changelog.
     pub changelog: bool,
 }
+
+/// Fewer bytes than this are copied, and then follow each other: the system takes long for many
+/// short pieces.
+const LEAST_PIECE: usize = 512;
 
 /// Letters of one reason that a desk gives as examples: more than are shown, because some are
 /// withdrawn.
@@ -207,7 +212,12 @@ impl Desk {
             while at < to {
                 let (place, next) = part.lines(at, to);
                 if next > at {
-                    written.pages.records(place);
+                    match place.len() < LEAST_PIECE {
+                        true => written
+                            .pages
+                            .clean(|clean| clean.extend_from_slice(part.bytes(place))),
+                        false => written.pages.records(place),
+                    }
                     written.tally.clean_kept += (next - at) as u64;
                     at = next;
                 } else {

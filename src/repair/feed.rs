@@ -92,7 +92,7 @@ impl Feeder<'_> {
                 continue;
             }
             let idle = under_way.uncommitted.is_empty();
-            ear.is_idle(idle);
+            ear.set_idle(idle);
             match office.cutter.take(self.index, turn, idle) {
                 Err(error) => office.halt.fail(error),
                 Ok(Poll::End) => break,
@@ -152,6 +152,10 @@ impl Feeder<'_> {
 
     /// Lets go of epochs that all workers have written, and lays down how far that is.
     fn acknowledge(&mut self, under_way: &mut UnderWay) {
+        // After a failure nothing is certain to be written.
+        if self.office.halt.has_failed() {
+            return;
+        }
         let mut through = None;
         while let Some((epoch, records)) = under_way
             .uncommitted

@@ -186,7 +186,7 @@ pub struct EpochOfGaps {
 pub struct Wanted {
     /// `Guess` notes.
     pub guesses: bool,
-    /// `Gap` notes.
+    /// `Gaps` notes.
     pub gaps: bool,
 }
 
@@ -922,7 +922,8 @@ fn changes(gone: &[Gap], come: &[Gap]) -> Vec<GapChange> {
     loop {
         let ((from, to), diff) = match (gone.peek(), come.peek()) {
             (Some(closes), Some(opens)) if closes == opens => {
-                (gone.next(), come.next());
+                gone.next();
+                come.next();
                 continue;
             }
             (Some(&closes), opens) if opens.is_none_or(|opens| closes < *opens) => {

@@ -402,7 +402,7 @@ fn judge_copies<'scope>(
     (verdicts, kept)
 }
 
-/// The watermark of every epoch, to every worker; nothing where it does not matter.
+/// The watermark of every epoch, to every worker.
 fn watermarks<'scope>(
     times: StreamVec<'scope, Epoch, Times>,
     dataflow: &Dataflow,
@@ -772,6 +772,10 @@ fn commit<'scope>(
                 first = committer.write()?;
                 Ok(())
             });
+            if office.halt.has_failed() {
+                // What was not written is never done.
+                return;
+            }
             let is_written = |epoch| first.is_none_or(|first| epoch < first);
             while unwritten
                 .pop_front_if(|(epoch, _)| is_written(*epoch))
