@@ -6,10 +6,11 @@
 
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::bell::Bell;
 use super::input::{Fill, Reader};
+use super::lock;
 
 /// Bytes that are asked of the reader at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -132,10 +133,6 @@ impl Shared {
             lock(&self.bell).ring_for_idle();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads once, into the beginning of `buffer`; 0 bytes at the end.

@@ -7,8 +7,10 @@
 //! since a worker looks again by itself before long; it is only sooner.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, Thread};
+
+use super::lock;
 
 /// Wakes the threads that listen; clones wake the same ones.
 #[derive(Clone, Debug, Default)]
@@ -64,9 +66,7 @@ impl Bell {
     }
 
     fn listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
-        self.listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.listeners)
     }
 }
 

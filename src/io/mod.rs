@@ -25,3 +25,10 @@ pub mod output;
 pub mod part;
 pub mod shared_cutter;
 pub mod source;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What `mutex` guards, whoever has panicked while holding it: that stops the run anyway.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

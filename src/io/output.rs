@@ -10,8 +10,9 @@ use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError};
 
+use super::lock;
 use crate::{Error, Result};
 
 /// One destination of lines; clones write to the same one.
@@ -146,16 +147,7 @@ impl Output {
     /// # Errors
     /// As [`write_at`](Self::write_at).
     pub fn write_pieces_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> Result<()> {
-        let written = match &self.target {
-            _ if pieces.iter().all(|piece| piece.is_empty()) => Ok(()),
-            Target::File(regular) => {
-                let _turn = lock(&regular.turn);
-                write_all_at(&regular.file, pieces, offset)
-            }
-            Target::Taker(taker) => taker(&joined(pieces), offset),
-            Target::InOrder(in_order) => lock(in_order).write(&joined(pieces), offset),
-        };
-        written.map_err(|error| self.failed(error))
+        self.put(pieces, offset, true).map(|_| ())
     }
 
     /// Writes `pieces` at `offset`, unless another worker writes to the same file right now; returns
@@ -164,18 +156,28 @@ impl Output {
     /// # Errors
     /// As [`write_at`](Self::write_at).
     pub fn try_write_pieces_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> Result<bool> {
-        let Target::File(regular) = &self.target else {
-            return self.write_pieces_at(pieces, offset).map(|()| true);
-        };
+        self.put(pieces, offset, false)
+    }
+
+    /// Writes `pieces` at `offset`; where another worker writes to the same file, it `waits` or returns
+    /// false.
+    fn put(&self, pieces: &[IoSlice<'_>], offset: u64, waits: bool) -> Result<bool> {
         if pieces.iter().all(|piece| piece.is_empty()) {
             return Ok(true);
         }
-        let _turn = match regular.turn.try_lock() {
-            Ok(turn) => turn,
-            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(false),
+        let written = match &self.target {
+            Target::File(regular) => {
+                let _turn = match regular.turn.try_lock() {
+                    Ok(turn) => turn,
+                    Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+                    Err(TryLockError::WouldBlock) if waits => lock(&regular.turn),
+                    Err(TryLockError::WouldBlock) => return Ok(false),
+                };
+                write_all_at(&regular.file, pieces, offset)
+            }
+            Target::Taker(taker) => taker(&joined(pieces), offset),
+            Target::InOrder(in_order) => lock(in_order).write(&joined(pieces), offset),
         };
-        let written = write_all_at(&regular.file, pieces, offset);
         written.map(|()| true).map_err(|error| self.failed(error))
     }
 
@@ -269,10 +271,6 @@ fn joined<'a>(pieces: &'a [IoSlice<'a>]) -> Cow<'a, [u8]> {
             Cow::Owned(all)
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

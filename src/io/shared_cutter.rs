@@ -5,7 +5,7 @@
 //! same epochs from the same files, and each of its workers takes its own part.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::bell::Bell;
 use super::cutter::{
@@ -13,6 +13,7 @@ use super::cutter::{
 };
 use super::gate::Gate;
 use super::keeper::Keeper;
+use super::lock;
 use super::part::{EpochBuffer, Part, Segment, Span};
 use crate::{Error, Result};
 
@@ -282,8 +283,4 @@ impl SharedCutter {
     pub fn stop(&self) {
         lock(&self.shelf).stop = true;
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
