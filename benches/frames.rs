@@ -6,7 +6,7 @@
 
 mod events;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::io::{self, Read};
 use std::path::Path;
@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use amend::event::{Decoder, EventSpec, FieldPath};
-use amend::journal::columns::{self, Chunk, EventRow, Loaded, VALID};
+use amend::journal::columns::{self, Chunk, ChunkBuilder, EventRow, Loaded, VALID};
 use amend::journal::{
     self, EncodedFrame, Entry, Folder, Frame, FrameParts, Identity, Journal, Lock, Options,
-    Partition, Storage, Stretch, read_frames,
+    Partition, SharedBytes, Storage, Stretch, read_frames,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use events::{records, workload};
@@ -245,7 +245,7 @@ struct Input {
 
 /// What is read in one epoch: lines, and where the records in them begin and how long they are.
 struct Part {
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
     records: Vec<(usize, usize)>,
 }
 
@@ -280,9 +280,11 @@ impl Input {
     /// The columns of all events, a chunk for each epoch.
     fn chunks(&self) -> Vec<Chunk> {
         let mut decoder = Decoder::new(event_spec());
+        let mut builder = ChunkBuilder::default();
+        let (mut streams, mut types) = (Numbers::default(), Numbers::default());
         let epochs = (0..).zip(&self.epochs);
         let chunks = epochs.map(|(epoch, part)| {
-            let mut builder = Chunk::builder(epoch, 0);
+            builder.begin(epoch, 0, part.records.len());
             for (start, length) in &part.records {
                 let record = &part.bytes[*start..start + length];
                 let event = decoder.decode(record).expect("a workload is well-formed");
@@ -290,37 +292,57 @@ impl Input {
                     id: event.id,
                     time: event.time,
                     print: xxh3_64(record),
-                    stream: event.stream,
-                    r#type: event.r#type,
+                    stream: streams.of(event.stream),
+                    r#type: types.of(event.r#type),
                     flags: VALID,
                     key: &[],
                 });
             }
-            builder.finish()
+            let name = |numbers: &Numbers, number| numbers.names[number as usize].clone();
+            builder.finish(|at| name(&streams, at), |at| name(&types, at))
         });
         chunks.collect()
     }
 }
 
+/// Names in the order in which they came.
+#[derive(Default)]
+struct Numbers {
+    numbers: HashMap<String, u32>,
+    names: Vec<String>,
+}
+
+impl Numbers {
+    fn of(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.names.len() as u32;
+        self.numbers.insert(name.to_owned(), number);
+        self.names.push(name.to_owned());
+        number
+    }
+}
+
 impl Part {
     fn new(records: &[Vec<u8>]) -> Self {
-        let mut part = Part {
-            bytes: Vec::new(),
-            records: Vec::new(),
-        };
+        let (mut bytes, mut places) = (Vec::new(), Vec::new());
         for record in records {
-            part.records.push((part.bytes.len(), record.len()));
-            part.bytes.extend_from_slice(record);
-            part.bytes.push(b'\n');
+            places.push((bytes.len(), record.len()));
+            bytes.extend_from_slice(record);
+            bytes.push(b'\n');
         }
-        part
+        Part {
+            bytes: Arc::new(bytes),
+            records: places,
+        }
     }
 
     fn encode(&self, epoch: u64) -> EncodedFrame {
         Frame::encode(FrameParts {
             epoch,
             clock_us: 0,
-            bytes: &self.bytes,
+            bytes: SharedBytes::new(Arc::clone(&self.bytes)),
             records: &mut self.records.iter().copied(),
             stretches: &[Stretch {
                 first_record: 0,

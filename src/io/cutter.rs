@@ -214,7 +214,7 @@ impl Cutter {
 
     /// What the gate leaves of an epoch.
     fn let_through(&mut self, mut cut: CutEpoch) -> Option<CutEpoch> {
-        // No worker shares the buffer yet.
+        // No worker shares the buffer yet, and nobody keeps what goes through a gate.
         let (Some(gate), Some(buffer)) = (&mut self.gate, Arc::get_mut(&mut cut.buffer)) else {
             return Some(cut);
         };
@@ -252,7 +252,7 @@ impl Cutter {
             if last && let Some(keeping) = &mut self.keeping {
                 keeping.keeper.keep(&Cut {
                     epoch: recalled.epoch,
-                    buffer: &EpochBuffer::default(),
+                    buffer: &Arc::default(),
                     ended: &[],
                     reached: &[],
                     last,
@@ -304,7 +304,7 @@ impl Cutter {
         let epoch = self.next_epoch;
         self.next_epoch += 1;
         self.note_reached();
-        let buffer = self.split_building(spare());
+        let buffer = Arc::new(self.split_building(spare()));
         self.first_record_at = None;
         let reached = std::mem::take(&mut self.reached);
         // An input that ends exactly here shows it now, if it is one that can be looked ahead in.
@@ -341,7 +341,7 @@ impl Cutter {
             epochs: u64::from(!buffer.records.is_empty()),
             ended,
             opening: None,
-            buffer: Arc::new(buffer),
+            buffer,
             to_take,
         }))
     }

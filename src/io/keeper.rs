@@ -3,6 +3,8 @@
 //! The cutter knows no journal: it hands over every epoch when it is cut, before any worker sees
 //! it, and asks for the kept ones first.
 
+use std::sync::Arc;
+
 use super::part::EpochBuffer;
 use crate::Result;
 use crate::time::Epoch;
@@ -31,7 +33,7 @@ pub struct Cut<'a> {
     /// The epoch.
     pub epoch: Epoch,
     /// Its records; none only where the input ends with it.
-    pub buffer: &'a EpochBuffer,
+    pub buffer: &'a Arc<EpochBuffer>,
     /// Inputs that ended within it and were followed by others.
     pub ended: &'a [u32],
     /// How far the inputs were read that were read in it.

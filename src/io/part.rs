@@ -1,6 +1,6 @@
 //! The records of an epoch, and one worker's share of them.
 //!
-//! Bytes lie in one buffer, which all parts of the epoch share and which is used again when the
+//! Bytes lie in one buffer, which all parts of the epoch share, with the journal, and which is used again when the
 //! last of them is done. Where a record stands in its input follows from its place in the buffer,
 //! stretch by stretch.
 
@@ -73,6 +73,12 @@ impl EpochBuffer {
         self.records.clear();
         self.segments.clear();
         self.oversize.clear();
+    }
+}
+
+impl AsRef<[u8]> for EpochBuffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

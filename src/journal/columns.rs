@@ -10,20 +10,22 @@
 //!
 //! ```
 //! use amend::EventTime;
-//! use amend::journal::columns::{self, Chunk, EventRow, Loaded};
+//! use amend::journal::columns::{self, ChunkBuilder, EventRow, Loaded};
 //! # let folder = tempfile::tempdir().expect("a folder for the example");
 //! # let path = folder.path().join("00000000000000000001.cols");
-//! let mut chunk = Chunk::builder(3, 0);
+//! let mut chunk = ChunkBuilder::default();
+//! chunk.begin(3, 0, 1);
 //! chunk.push_event(&EventRow {
 //!     id: 1001,
 //!     time: EventTime(0),
 //!     print: 7,
-//!     stream: "orders",
-//!     r#type: "Paid",
+//!     stream: 17,
+//!     r#type: 4,
 //!     flags: columns::HAS_VALID | columns::VALID,
 //!     key: b"",
 //! });
-//! columns::write(&path, 42, &[chunk.finish()])?;
+//! let chunk = chunk.finish(|_| "orders", |_| "Paid");
+//! columns::write(&path, 42, &[chunk])?;
 //!
 //! let loaded = Loaded::open(&path, 42)?.expect("this build wrote it for 42");
 //! let chunk = loaded.chunks().next().expect("one chunk was written");
@@ -58,7 +60,7 @@ use codec::{Decoded, Refusal};
 /// Writes the cache at `path`, replacing what is there, and returns its length in bytes.
 ///
 /// `binding` identifies the content of the segment that was decoded, for example by its checksum.
-/// The file appears under its name only once all of it is on the disk.
+/// The file appears under its name only once all of it was written.
 ///
 /// # Errors
 /// `Unavailable` where the disk refuses; what was at `path` is then still there.
@@ -71,9 +73,9 @@ fn write_as(path: &Path, build: u64, binding: u64, chunks: &[Chunk]) -> Result<u
     let attempt = || -> io::Result<u64> {
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&scratch)?);
         let length = codec::encode(&mut file, build, binding, chunks)?;
-        let file = file.into_inner().map_err(|error| error.into_error())?;
-        file.sync_data()?;
-        // The folder is not synced: a cache whose name is lost in a power cut is one to be rebuilt.
+        file.into_inner().map_err(|error| error.into_error())?;
+        // Nothing is synced: what a power cut leaves of a cache does not fit its checksum, and it is
+        // made again.
         fs::rename(&scratch, path)?;
         Ok(length)
     };

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use super::bytes::{Bytes, put_block, put_varint};
-use super::frame::{EncodedFrame, Position, Summary, put_position, take_position};
+use super::frame::{EncodedFrame, Position, SharedBytes, Summary, put_position, take_position};
 use crate::Epoch;
 
 /// The length of an entry's header.
@@ -137,7 +137,7 @@ impl Entry {
         let payload = match self {
             Entry::Rules { text: bytes, .. } | Entry::Amended { bytes, .. } => bytes.len(),
             Entry::Partition(partition) => partition.label.len() + partition.identity.len(),
-            Entry::Frame(frame) => frame.payload.len(),
+            Entry::Frame(frame) => frame.payload_bytes() as usize,
             Entry::Checkpoint(checkpoint) => checkpoint.totals.len(),
             Entry::Base(base) => base.bytes.len(),
             Entry::End { .. } => 0,
@@ -147,10 +147,14 @@ impl Entry {
 
     /// The kind, the epoch and the payload that are written.
     pub(super) fn into_record(self) -> Record {
+        let mut shared = None;
         let (kind, epoch, payload) = match self {
             Entry::Rules { epoch, text } => (Kind::Rules, epoch, text),
             Entry::Partition(partition) => (Kind::Partition, 0, partition.payload(None, false)),
-            Entry::Frame(frame) => (Kind::Frame, frame.epoch, frame.payload),
+            Entry::Frame(frame) => {
+                shared = Some(frame.bytes);
+                (Kind::Frame, frame.epoch, frame.head)
+            }
             Entry::Checkpoint(checkpoint) => {
                 (Kind::Checkpoint, checkpoint.epoch, checkpoint.payload())
             }
@@ -169,6 +173,7 @@ impl Entry {
             flags: 0,
             epoch,
             payload,
+            shared,
         }
     }
 }
@@ -188,6 +193,7 @@ impl Identity {
             flags: 0,
             epoch: 0,
             payload,
+            shared: None,
         }
     }
 }
@@ -225,17 +231,31 @@ pub(super) struct Record {
     pub(super) flags: u8,
     pub(super) epoch: Epoch,
     pub(super) payload: Vec<u8>,
+    /// The end of the payload, where that is not copied.
+    pub(super) shared: Option<SharedBytes>,
 }
 
 impl Record {
+    /// The parts of the payload, one after the other.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.payload.as_slice()).chain(self.shared.as_deref())
+    }
+
+    /// The length of the payload.
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.parts().map(<[u8]>::len).sum()
+    }
+
     /// The header where the entry stands at `place`.
     pub(super) fn header(&self, place: Place) -> [u8; HEADER] {
+        let mut checksum = crc32fast::Hasher::new();
+        self.parts().for_each(|part| checksum.update(part));
         let mut header = [0; HEADER];
         header[0] = self.kind as u8;
         header[1] = self.flags;
         header[2..10].copy_from_slice(&self.epoch.to_le_bytes());
-        header[10..18].copy_from_slice(&(self.payload.len() as u64).to_le_bytes());
-        header[18..22].copy_from_slice(&crc32fast::hash(&self.payload).to_le_bytes());
+        header[10..18].copy_from_slice(&(self.payload_bytes() as u64).to_le_bytes());
+        header[18..22].copy_from_slice(&checksum.finalize().to_le_bytes());
         let crc = place.checksum(&header[..22]);
         header[22..].copy_from_slice(&crc.to_le_bytes());
         header
@@ -244,7 +264,7 @@ impl Record {
     /// Appends the whole entry, which will stand at `place`.
     pub(super) fn put(&self, place: Place, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.header(place));
-        out.extend_from_slice(&self.payload);
+        self.parts().for_each(|part| out.extend_from_slice(part));
         out.push(MARK);
     }
 }

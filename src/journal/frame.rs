@@ -3,8 +3,51 @@
 //! Decoding checks every number against what is there: a frame that decodes can be used without
 //! further checks, and one that does not was never written by us.
 
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
 use super::bytes::{Bytes, put_varint};
 use crate::Epoch;
+
+/// Bytes that the journal shares with whoever read them: they are written from where they are.
+#[derive(Clone)]
+pub struct SharedBytes(Arc<dyn AsRef<[u8]> + Send + Sync>);
+
+impl SharedBytes {
+    /// The bytes of `holder`, which stays until they are written.
+    pub fn new(holder: Arc<impl AsRef<[u8]> + Send + Sync + 'static>) -> Self {
+        SharedBytes(holder)
+    }
+}
+
+impl From<Vec<u8>> for SharedBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        SharedBytes::new(Arc::new(bytes))
+    }
+}
+
+impl Deref for SharedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl PartialEq for SharedBytes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for SharedBytes {}
+
+impl fmt::Debug for SharedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}
 
 /// What was read in one epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,14 +113,14 @@ pub struct Position {
     pub last_hash: u64,
 }
 
-/// What [`Frame::encode`] takes, borrowed from whoever read it.
+/// What [`Frame::encode`] takes, borrowed from whoever read it, but for the bytes, which are shared.
 pub struct FrameParts<'a> {
     /// As [`Frame::epoch`].
     pub epoch: Epoch,
     /// As [`Frame::clock_us`].
     pub clock_us: i64,
     /// As [`Frame::bytes`].
-    pub bytes: &'a [u8],
+    pub bytes: SharedBytes,
     /// As [`Frame::records`]: start and length of each.
     pub records: &'a mut dyn ExactSizeIterator<Item = (usize, usize)>,
     /// As [`Frame::stretches`].
@@ -94,7 +137,10 @@ pub struct FrameParts<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedFrame {
     pub(super) epoch: Epoch,
-    pub(super) payload: Vec<u8>,
+    /// The payload: what comes before the bytes that were read,
+    pub(super) head: Vec<u8>,
+    /// and these.
+    pub(super) bytes: SharedBytes,
     pub(super) records: u64,
     pub(super) ended: Vec<u32>,
     pub(super) positions: Vec<Position>,
@@ -108,7 +154,7 @@ impl EncodedFrame {
 
     /// The length of the payload.
     pub fn payload_bytes(&self) -> u64 {
-        self.payload.len() as u64
+        (self.head.len() + self.bytes.len()) as u64
     }
 }
 
@@ -120,7 +166,7 @@ impl Frame {
     pub fn encode(parts: FrameParts<'_>) -> EncodedFrame {
         let records = parts.records.len();
         // A record takes two bytes for its gap and its length, four where it is long.
-        let mut out = Vec::with_capacity(parts.bytes.len() + 4 * records + 256);
+        let mut out = Vec::with_capacity(4 * records + 256);
         out.extend_from_slice(&parts.clock_us.to_le_bytes());
         put_varint(&mut out, parts.bytes.len() as u64);
         put_varint(&mut out, records as u64);
@@ -154,10 +200,10 @@ impl Frame {
         for position in parts.positions {
             put_position(&mut out, position);
         }
-        out.extend_from_slice(parts.bytes);
         EncodedFrame {
             epoch: parts.epoch,
-            payload: out,
+            head: out,
+            bytes: parts.bytes,
             records: records as u64,
             ended: parts.ended.to_vec(),
             positions: parts.positions.to_vec(),
@@ -172,7 +218,7 @@ impl Frame {
         Frame::encode(FrameParts {
             epoch: self.epoch,
             clock_us: self.clock_us,
-            bytes: &self.bytes,
+            bytes: self.bytes.clone().into(),
             records: &mut self.records.iter().map(|span| (span.start, span.length)),
             stretches: &self.stretches,
             oversize: &self.oversize,

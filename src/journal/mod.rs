@@ -45,7 +45,7 @@ mod storage;
 mod writer;
 
 pub use entry::{BasePart, Checkpoint, Entry, Identity, Partition};
-pub use frame::{EncodedFrame, Frame, FrameParts, Position, Span, Stretch};
+pub use frame::{EncodedFrame, Frame, FrameParts, Position, SharedBytes, Span, Stretch};
 pub use inspect::{Compacted, Extent, PartitionReport, Repaired, Report, compact, inspect, repair};
 pub use outline::{Outline, outline};
 pub use reader::{append_frame, read_frames};

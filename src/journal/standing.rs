@@ -234,6 +234,7 @@ impl Standing {
             flags: COPY,
             epoch,
             payload,
+            shared: None,
         };
         let mut copies = Vec::new();
         if let Some((epoch, text)) = &self.rules {

@@ -391,14 +391,16 @@ impl Writer {
             offset: self.segment_bytes,
         };
         self.group.extend_from_slice(&record.header(place));
-        if record.payload.len() < COPIED_BYTES_MAX {
-            self.group.extend_from_slice(&record.payload);
-        } else {
-            self.write()?;
-            self.write_bytes(&record.payload)?;
+        for part in record.parts() {
+            if part.len() < COPIED_BYTES_MAX {
+                self.group.extend_from_slice(part);
+            } else {
+                self.write()?;
+                self.write_bytes(part)?;
+            }
         }
         self.group.push(MARK);
-        let bytes = (record.payload.len() + OVERHEAD) as u64;
+        let bytes = (record.payload_bytes() + OVERHEAD) as u64;
         self.segment_bytes += bytes;
         self.stats.entries += 1;
         self.stats.bytes += bytes;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::journal::columns::{self, Chunk};
@@ -23,6 +23,9 @@ use crate::time::Epoch;
 const WAITING_ROWS_MAX: usize = 4 << 20;
 /// A chunk takes about as much memory as this many rows, however few it has.
 const CHUNK_ROWS: usize = 20;
+/// The thread is woken for about this many rows, or when a segment is closed: before that it can
+/// seldom do anything.
+const SENT_ROWS: usize = 128 << 10;
 
 /// Takes decoded columns, and makes caches of them.
 #[derive(Debug)]
@@ -35,11 +38,14 @@ pub struct Caching {
 #[derive(Debug)]
 struct Writer {
     decoded: Sender<Decoded>,
+    /// What was handed over and not sent yet.
+    unsent: Decoded,
+    unsent_rows: usize,
     thread: JoinHandle<()>,
 }
 
-/// What a worker has decoded, and what it knows of the journal.
-#[derive(Debug)]
+/// What workers have decoded, and what they know of the journal.
+#[derive(Debug, Default)]
 struct Decoded {
     /// Each with the number of records in the frame that it is of.
     chunks: Vec<(Chunk, usize)>,
@@ -82,7 +88,12 @@ impl Caching {
             .name("columns".to_owned())
             .spawn(move || caches.run(&received, &queued));
         Some(Caching {
-            writer: Mutex::new(thread.ok().map(|thread| Writer { decoded, thread })),
+            writer: Mutex::new(thread.ok().map(|thread| Writer {
+                decoded,
+                unsent: Decoded::default(),
+                unsent_rows: 0,
+                thread,
+            })),
             queued_rows,
         })
     }
@@ -96,33 +107,50 @@ impl Caching {
             return;
         }
         self.queued_rows.fetch_add(rows, Ordering::Relaxed);
-        self.send(chunks, closed_before);
+        if let Some(writer) = &mut *self.writer() {
+            writer.unsent.chunks.extend(chunks);
+            writer.unsent_rows += rows;
+            if closed_before > writer.unsent.closed_before || writer.unsent_rows >= SENT_ROWS {
+                writer.send(closed_before);
+            }
+        }
     }
 
     /// Writes the caches that can be written, of segments before `closed_before`, and lets go of what
     /// is left.
     pub fn finish(&self, closed_before: u64) {
-        self.send(Vec::new(), closed_before);
+        if let Some(writer) = &mut *self.writer() {
+            writer.send(closed_before);
+        }
         self.close();
     }
 
-    fn send(&self, chunks: Vec<(Chunk, usize)>, closed_before: u64) {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(writer) = &*writer {
-            // A thread that has ended leaves the journal without caches, which is as right.
-            let _ = writer.decoded.send(Decoded {
-                chunks,
-                closed_before,
-            });
-        }
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn close(&self) {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Writer { decoded, thread }) = writer.take() {
+        if let Some(Writer {
+            decoded, thread, ..
+        }) = self.writer().take()
+        {
             drop(decoded);
             let _ = thread.join();
         }
+    }
+}
+
+impl Writer {
+    fn send(&mut self, closed_before: u64) {
+        let closed_before = closed_before.max(self.unsent.closed_before);
+        self.unsent.closed_before = closed_before;
+        let next = Decoded {
+            closed_before,
+            ..Decoded::default()
+        };
+        self.unsent_rows = 0;
+        // A thread that has ended leaves the journal without caches, which is as right.
+        let _ = self.decoded.send(std::mem::replace(&mut self.unsent, next));
     }
 }
 

@@ -206,35 +206,27 @@ impl Feeder<'_> {
         let reader = self.index as u32;
         // Epochs that were recalled together are one, with the number of the last.
         self.inputs.advance_to(epoch);
-        if self.forgets {
-            self.reading.streams.begin(epoch, under_way);
-        }
+        self.reading.begin(epoch, under_way, self.forgets);
         if part.base {
             self.office.bases.ask(epoch);
         }
         let findings = self.read(&part, reader);
         let (inputs, rows) = (&mut self.inputs, &mut self.rows);
-        let names = [
-            (false, &mut self.reading.streams),
-            (true, &mut self.reading.types),
-        ];
-        for (is_type, names) in names {
-            for (number, name) in names.take_fresh() {
-                if self.clustered {
-                    let name = name.into_string();
-                    let fresh = Fresh {
-                        from: reader,
-                        to: 0,
-                        is_type,
-                        number,
-                        name,
-                    };
-                    let told = (0..self.peers).map(|to| Fresh {
-                        to,
-                        ..fresh.clone()
-                    });
-                    told.for_each(|fresh| inputs.names.send(fresh));
-                }
+        for (is_type, number, name) in self.reading.take_fresh() {
+            if self.clustered {
+                let name = name.into_string();
+                let fresh = Fresh {
+                    from: reader,
+                    to: 0,
+                    is_type,
+                    number,
+                    name,
+                };
+                let told = (0..self.peers).map(|to| Fresh {
+                    to,
+                    ..fresh.clone()
+                });
+                told.for_each(|fresh| inputs.names.send(fresh));
             }
         }
         for parcel in rows.sightings.parcels() {

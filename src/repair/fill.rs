@@ -254,7 +254,7 @@ struct TypeCounts {
     most: u32,
 }
 
-/// The names of types, which stay as they are, without asking all workers for them each time.
+/// The names of types that rows carry, which stay as they are, without asking all workers for them each time.
 #[derive(Debug)]
 struct TypeNames {
     names: Names,
@@ -322,7 +322,8 @@ impl Filler {
         names: (Names, Names),
     ) -> Self {
         let fixed_type = match &rules.r#type {
-            FillType::Fixed(name) => Some(names.1.number(name)),
+            // Held, because readers may let go of a name that they do not meet.
+            FillType::Fixed(name) => Some(names.1.number_held(name)),
             FillType::MostFrequent | FillType::LowerNeighbour => None,
         };
         Filler {

@@ -25,7 +25,8 @@ use crate::io::output::Output;
 use crate::io::part::EpochBuffer;
 use crate::journal::columns::Chunk;
 use crate::journal::{
-    BasePart as BaseEntry, Checkpoint, Entry, Frame, FrameParts, Journal, Position, Stretch,
+    BasePart as BaseEntry, Checkpoint, Entry, Frame, FrameParts, Journal, Position, SharedBytes,
+    Stretch,
 };
 use crate::runtime::clock::{self, Moment};
 use crate::time::Epoch;
@@ -428,7 +429,7 @@ impl Keeper for JournalKeeper {
             let frame = Frame::encode(FrameParts {
                 epoch: cut.epoch,
                 clock_us: clock::utc_us(),
-                bytes: &buffer.bytes,
+                bytes: SharedBytes::new(Arc::clone(buffer)),
                 records: &mut records,
                 stretches: &stretches,
                 oversize: &buffer.oversize,

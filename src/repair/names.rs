@@ -4,7 +4,7 @@
 //! which worker came first, so nothing that is published may depend on them: results are put in
 //! order by name. Between processes [`renumber`](super::renumber) brings them to one numbering.
 //!
-//! Where streams are forgotten, a number that nobody holds is given to another name. Whoever keeps
+//! Where names are forgotten, a number that nobody holds is given to another name. Whoever keeps
 //! a number beyond the epochs that are under way holds it.
 
 use std::collections::HashMap;
@@ -215,6 +215,14 @@ impl LocalNames {
         };
         self.fresh.push((number, name.into()));
         number
+    }
+
+    /// The name with this number.
+    ///
+    /// # Panics
+    /// Where no name was given the number.
+    pub fn name(&self, number: u32) -> Arc<str> {
+        self.shared.name(number)
     }
 
     /// The names met since the last call, with their numbers.

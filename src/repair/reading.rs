@@ -16,7 +16,7 @@ use crate::operators::parcel::{Dealer, Spare};
 use crate::operators::retained::Row;
 use crate::operators::sightings::Sighting;
 use crate::operators::{Position, Print};
-use crate::time::EventTime;
+use crate::time::{Epoch, EventTime};
 
 /// Rows of one part, for each input of the dataflow.
 #[derive(Debug)]
@@ -73,6 +73,7 @@ pub struct Reading {
     counts: Counts,
     /// See [`Pass::asked`]; empty between parts.
     asked: Vec<(u32, Asked, WellFormed<'static>)>,
+    columns: ChunkBuilder,
 }
 
 /// What a dataflow needs to know of its events.
@@ -129,7 +130,31 @@ impl Reading {
             clustered,
             counts: Counts::default(),
             asked: Vec::new(),
+            columns: ChunkBuilder::default(),
         }
+    }
+
+    /// Begins `epoch`; all epochs before `under_way` are committed. Lets go of names that were not
+    /// used for long: those of types, where no row keeps their numbers, and where streams are
+    /// forgotten (`forgets`), theirs.
+    pub fn begin(&mut self, epoch: Epoch, under_way: Epoch, forgets: bool) {
+        if forgets {
+            self.streams.begin(epoch, under_way);
+        }
+        if !self.needs.tagged() {
+            self.types.begin(epoch, under_way);
+        }
+    }
+
+    /// The names that rows have carried for the first time since the last call, with their numbers, and
+    /// whether each is a type's.
+    pub fn take_fresh(&mut self) -> impl Iterator<Item = (bool, u32, Box<str>)> + use<> {
+        let carries_types = self.needs.tagged();
+        let types = self.types.take_fresh().into_iter();
+        let types = types.filter(move |_| carries_types);
+        let streams = self.streams.take_fresh().into_iter();
+        let streams = streams.map(|(number, name)| (false, number, name));
+        streams.chain(types.map(|(number, name)| (true, number, name)))
     }
 
     /// Decodes `part`, which `reader` has read: appends to `rows`, and returns what was found of
@@ -137,7 +162,7 @@ impl Reading {
     pub fn read(&mut self, part: &Part, reader: u32, rows: &mut Rows) -> Vec<(u32, Finding)> {
         self.pass(part, reader, rows, |pass, rows| {
             for at in 0..part.len() {
-                pass.decode(at, rows, None);
+                pass.decode(at, rows);
             }
         })
     }
@@ -162,12 +187,11 @@ impl Reading {
                 }
                 let Some(columns) = &frame.columns else {
                     let first = (from - frame.first) as u64;
-                    let mut chunk = Chunk::builder(frame.epoch, first);
-                    chunk.reserve(to - from);
+                    pass.begin_chunk(frame.epoch, first, to - from);
                     for at in from..to {
-                        pass.decode(at - part.from, rows, Some(&mut chunk));
+                        pass.decode(at - part.from, rows);
                     }
-                    decoded.push(chunk.finish());
+                    decoded.push(pass.end_chunk(rows));
                     continue;
                 };
                 for chunk in columns.of(frame.epoch) {
@@ -194,6 +218,8 @@ impl Reading {
             types: &mut self.types,
             max_record_bytes: self.max_record_bytes,
             asked: &mut self.asked,
+            columns: &mut self.columns,
+            gathers: false,
             text: None,
             text_end: 0,
             shelf: Shelf {
@@ -225,6 +251,9 @@ struct Pass<'a> {
     max_record_bytes: usize,
     /// Events whose streams were asked for and have no numbers yet.
     asked: &'a mut Vec<(u32, Asked, WellFormed<'static>)>,
+    columns: &'a mut ChunkBuilder,
+    /// Whether what is decoded goes into `columns`, too.
+    gathers: bool,
     /// The records around the one at hand that were found to be UTF-8, if they are.
     text: Option<PartText<'a>>,
     /// Up to which record that was looked at.
@@ -256,13 +285,33 @@ impl<'a> Pass<'a> {
         for (_, asked, event) in self.asked.iter_mut() {
             event.stream = self.streams.answer(*asked);
         }
+        if self.gathers {
+            let events = self.asked.iter().map(|(_, _, event)| event.row());
+            self.columns.push_events(events);
+        }
         for (at, _, event) in self.asked.drain(..) {
             self.shelf.put(at as usize, &event, rows);
         }
     }
 
-    /// Decodes the record at `at`; into a row of `chunk`, too, where there is one.
-    fn decode(&mut self, at: usize, rows: &mut Rows, chunk: Option<&mut ChunkBuilder>) {
+    /// Gathers the columns of the next `records`, too, of which the first is the record number `first`
+    /// of `epoch`.
+    fn begin_chunk(&mut self, epoch: Epoch, first: u64, records: usize) {
+        self.columns.begin(epoch, first, records);
+        self.gathers = true;
+    }
+
+    /// What was gathered.
+    fn end_chunk(&mut self, rows: &mut Rows) -> Chunk {
+        self.put_asked(rows);
+        self.gathers = false;
+        let (streams, types) = (&self.streams, &self.types);
+        self.columns
+            .finish(|number| streams.name(number), |number| types.name(number))
+    }
+
+    /// Decodes the record at `at`.
+    fn decode(&mut self, at: usize, rows: &mut Rows) {
         let Record { bytes, oversize } = self.shelf.part.record(at);
         let event = match oversize {
             Some(length) => Err(Fault {
@@ -277,31 +326,17 @@ impl<'a> Pass<'a> {
         let event = match event {
             Ok(event) => event,
             Err(fault) => {
-                if let Some(chunk) = chunk {
-                    chunk.push_fault(fault.reason as u8, &fault.detail);
-                }
                 self.put_asked(rows);
+                if self.gathers {
+                    self.columns.push_fault(fault.reason as u8, &fault.detail);
+                }
                 self.shelf.find(at, Finding::Fault(fault));
                 return;
             }
         };
         let is_valid = event.valid.unwrap_or(true);
         let print = Print::new(xxhash_rust::xxh3::xxh3_64(bytes), is_valid);
-        if let Some(chunk) = chunk {
-            let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
-            chunk.push_event(&EventRow {
-                id: event.id,
-                time: event.time,
-                print: print.to_bits(),
-                stream: event.stream,
-                r#type: event.r#type,
-                flags: flag(event.valid.is_some(), HAS_VALID)
-                    | flag(is_valid, VALID)
-                    | flag(event.has_line_break, LINE_BREAK),
-                key: event.key,
-            });
-        }
-        let tag = match self.shelf.needs.tagged() {
+        let r#type = match self.shelf.needs.tagged() || self.gathers {
             true => self.types.number(event.r#type),
             false => 0,
         };
@@ -315,7 +350,7 @@ impl<'a> Pass<'a> {
                 time,
                 print,
                 stream: 0,
-                tag,
+                r#type,
                 stream_name: "",
                 key: &[],
                 add_valid,
@@ -332,12 +367,15 @@ impl<'a> Pass<'a> {
             time,
             print,
             stream: self.streams.number(event.stream),
-            tag,
+            r#type,
             stream_name: event.stream,
             key: event.key,
             add_valid,
             has_line_break,
         };
+        if self.gathers {
+            self.columns.push_events(std::iter::once(well_formed.row()));
+        }
         self.shelf.put(at, &well_formed, rows);
     }
 
@@ -371,7 +409,7 @@ impl<'a> Pass<'a> {
                     ),
                     // The record itself knows better; those after it come after it.
                     None => {
-                        self.decode(at, rows, None);
+                        self.decode(at, rows);
                         self.put_asked(rows);
                     }
                 }
@@ -379,17 +417,17 @@ impl<'a> Pass<'a> {
             }
             let number = &mut streams[chunk.stream_number(row) as usize];
             let stream = *number.get_or_insert_with(|| self.streams.number(chunk.stream(row)));
-            let mut tag = 0;
+            let mut r#type = 0;
             if tagged {
                 let number = &mut types[chunk.type_number(row) as usize];
-                tag = *number.get_or_insert_with(|| self.types.number(chunk.r#type(row)));
+                r#type = *number.get_or_insert_with(|| self.types.number(chunk.r#type(row)));
             }
             let well_formed = WellFormed {
                 id: chunk.id(row),
                 time: chunk.time(row),
                 print: Print::from_bits(chunk.print(row)),
                 stream,
-                tag,
+                r#type,
                 stream_name: chunk.stream(row),
                 key: chunk.key(row),
                 add_valid: flags & HAS_VALID == 0,
@@ -462,11 +500,31 @@ struct WellFormed<'a> {
     time: EventTime,
     print: Print,
     stream: u32,
-    tag: u32,
+    /// The number of the type, where it is needed.
+    r#type: u32,
     stream_name: &'a str,
     key: &'a [u8],
     add_valid: bool,
     has_line_break: bool,
+}
+
+impl WellFormed<'_> {
+    /// As a row of columns.
+    #[inline]
+    fn row(&self) -> EventRow<'_> {
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        EventRow {
+            id: self.id,
+            time: self.time,
+            print: self.print.to_bits(),
+            stream: self.stream,
+            r#type: self.r#type,
+            flags: flag(!self.add_valid, HAS_VALID)
+                | flag(self.print.is_valid(), VALID)
+                | flag(self.has_line_break, LINE_BREAK),
+            key: self.key,
+        }
+    }
 }
 
 /// Where the records of one part are put once they are known.
@@ -497,7 +555,7 @@ impl Shelf<'_> {
             time: EventTime(time),
             print,
             stream,
-            tag,
+            r#type,
             stream_name,
             key,
             add_valid,
@@ -507,6 +565,7 @@ impl Shelf<'_> {
         if add_valid || has_line_break {
             self.find(at, Finding::Rewrite { add_valid });
         }
+        let tag = if needs.tagged() { r#type } else { 0 };
         if needs.types && !needs.horizon {
             self.counts.add(stream, tag, &mut rows.types);
         }

@@ -466,7 +466,7 @@ mod tests {
             journal.append(Entry::Frame(journal::Frame::encode(FrameParts {
                 epoch,
                 clock_us: 0,
-                bytes: record.as_bytes(),
+                bytes: record.into_bytes().into(),
                 records: &mut [(0, length)].into_iter(),
                 stretches: &[stretch],
                 oversize: &[],

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::journaled::{self, Plan, Site};
-use crate::model::{Config, Keep, StreamField};
+use crate::model::{Config, Fill, Keep, StreamField};
 use crate::workload::{self, Knobs, Random};
 
 const FILE: &str = "a.jsonl";
@@ -181,4 +181,38 @@ fn what_stopped_attempts_left_is_removed() {
     assert!(is_there("notes.tmp"));
     // What fits is not written again.
     assert!(before == expect_caches(&site, "the second run"));
+}
+
+/// Types are numbered for the caches though no row carries them, and those that are not met for long
+/// are let go. The one that missing events take is not, even if it was met.
+#[test]
+fn the_type_of_missing_events_outlives_those_let_go() {
+    let config = Config {
+        fill: Fill::Fixed("Ghost".into()),
+        ..Config::default()
+    };
+    let site = Site::new(&config, &["a.jsonl"]);
+    // More types than are kept however old, in more epochs than they are kept for; then a gap.
+    let content: String = (0..12_000)
+        .map(|nth| {
+            let kind = match nth {
+                0 => "Ghost".to_owned(),
+                nth => format!("T{nth}"),
+            };
+            let id = if nth < 11_990 { nth } else { nth + 1 };
+            format!(
+                "{{\"event_id\":{id},\"type\":\"{kind}\",\"timestamp\":\"2026-01-01T00:00:00Z\"}}\n"
+            )
+        })
+        .collect();
+    site.write("a.jsonl", content);
+    site.run(Plan {
+        workers: 1,
+        epoch: Some(100),
+        is_final: true,
+    });
+    site.check("many types");
+    let clean = String::from_utf8(site.read("out/clean.jsonl")).unwrap();
+    // What was read, and what was missing.
+    assert_eq!(clean.matches(r#""type":"Ghost""#).count(), 2);
 }

@@ -3,8 +3,6 @@
 //! One rule: every record has a row, in the order of reading. A record that could not be decoded has
 //! one with [`FAULT`] and zeros, so that the row of a record is found by counting.
 
-use std::collections::HashMap;
-
 use crate::time::EventTime;
 
 /// The record is not a well-formed event; [`Chunk::fault`] says why.
@@ -25,10 +23,10 @@ pub struct EventRow<'a> {
     pub time: EventTime,
     /// The fingerprint of the record's bytes.
     pub print: u64,
-    /// The stream's name.
-    pub stream: &'a str,
-    /// The event's type.
-    pub r#type: &'a str,
+    /// The number of its stream, in any numbering.
+    pub stream: u32,
+    /// The number of its type, in any numbering.
+    pub r#type: u32,
     /// Some of [`HAS_VALID`], [`VALID`] and [`LINE_BREAK`].
     pub flags: u8,
     /// The dedup key; empty where events are keyed by id and time.
@@ -74,19 +72,6 @@ pub struct Chunk {
 /// # Panics
 /// What asks for a row panics where the chunk has no such row, as a slice does.
 impl Chunk {
-    /// A chunk of `epoch` whose first row is the record number `first` of the epoch.
-    pub fn builder(epoch: u64, first: u64) -> ChunkBuilder {
-        ChunkBuilder {
-            chunk: Chunk {
-                epoch,
-                first,
-                ..Chunk::default()
-            },
-            streams: Numbers::default(),
-            types: Numbers::default(),
-        }
-    }
-
     /// The epoch of the records.
     pub fn epoch(&self) -> u64 {
         self.epoch
@@ -237,48 +222,59 @@ fn are_texts(ends: &[u64], texts: &[u8]) -> bool {
             .is_ok_and(|texts| ends.iter().all(|end| texts.is_char_boundary(*end as usize)))
 }
 
-/// Fills a [`Chunk`] row by row.
-#[derive(Clone, Debug)]
+/// Fills [`Chunk`]s row by row, one after the other.
+#[derive(Clone, Debug, Default)]
 pub struct ChunkBuilder {
     chunk: Chunk,
-    streams: Numbers,
-    types: Numbers,
+    streams: Dictionary,
+    types: Dictionary,
 }
 
 impl ChunkBuilder {
-    /// Makes room for this many more rows.
-    pub fn reserve(&mut self, rows: usize) {
-        let chunk = &mut self.chunk;
-        chunk.ids.reserve(rows);
-        chunk.times.reserve(rows);
-        chunk.prints.reserve(rows);
-        chunk.streams.reserve(rows);
-        chunk.types.reserve(rows);
-        chunk.flags.reserve(rows);
+    /// Begins a chunk of `epoch` whose first row is the record number `first` of the epoch, with room
+    /// for `rows`.
+    pub fn begin(&mut self, epoch: u64, first: u64, rows: usize) {
+        self.streams.clear();
+        self.types.clear();
+        self.chunk = Chunk {
+            epoch,
+            first,
+            ids: Vec::with_capacity(rows),
+            times: Vec::with_capacity(rows),
+            prints: Vec::with_capacity(rows),
+            streams: Vec::with_capacity(rows),
+            types: Vec::with_capacity(rows),
+            flags: Vec::with_capacity(rows),
+            ..Chunk::default()
+        };
     }
 
     /// Adds the row of a well-formed event.
     pub fn push_event(&mut self, event: &EventRow<'_>) {
+        self.push_events(std::iter::once(*event));
+    }
+
+    /// Adds the rows of well-formed events, column by column.
+    #[inline]
+    pub fn push_events<'a>(&mut self, events: impl ExactSizeIterator<Item = EventRow<'a>> + Clone) {
         let chunk = &mut self.chunk;
-        if !event.key.is_empty() && chunk.key_ends.is_empty() {
+        let has_keys = !chunk.key_ends.is_empty();
+        if has_keys || events.clone().any(|event| !event.key.is_empty()) {
             chunk.key_ends.resize(chunk.ids.len(), 0);
+            for event in events.clone() {
+                chunk.keys.extend_from_slice(event.key);
+                chunk.key_ends.push(chunk.keys.len() as u64);
+            }
         }
-        chunk.keys.extend_from_slice(event.key);
-        let stream = self.streams.of(
-            event.stream,
-            &mut chunk.stream_names,
-            &mut chunk.stream_ends,
-        );
-        let r#type = self
-            .types
-            .of(event.r#type, &mut chunk.type_names, &mut chunk.type_ends);
-        chunk.ids.push(event.id);
-        chunk.times.push(event.time.0);
-        chunk.prints.push(event.print);
-        chunk.streams.push(stream);
-        chunk.types.push(r#type);
-        chunk.flags.push(event.flags & !FAULT);
-        self.end_key();
+        let (streams, types) = (&mut self.streams, &mut self.types);
+        chunk.ids.extend(events.clone().map(|event| event.id));
+        chunk.times.extend(events.clone().map(|event| event.time.0));
+        chunk.prints.extend(events.clone().map(|event| event.print));
+        let numbers = events.clone().map(|event| streams.place(event.stream));
+        chunk.streams.extend(numbers);
+        let numbers = events.clone().map(|event| types.place(event.r#type));
+        chunk.types.extend(numbers);
+        chunk.flags.extend(events.map(|event| event.flags & !FAULT));
     }
 
     /// Adds the row of a record that is not a well-formed event.
@@ -294,7 +290,10 @@ impl ChunkBuilder {
         chunk.streams.push(0);
         chunk.types.push(0);
         chunk.flags.push(FAULT);
-        self.end_key();
+        // Once any row has had a key, each has its end.
+        if !chunk.key_ends.is_empty() {
+            chunk.key_ends.push(chunk.keys.len() as u64);
+        }
     }
 
     /// The number of rows so far.
@@ -307,68 +306,65 @@ impl ChunkBuilder {
         self.chunk.is_empty()
     }
 
-    /// The chunk with all rows that were added.
-    pub fn finish(self) -> Chunk {
-        self.chunk
-    }
-
-    /// Notes where the key of the newest row ends, once any row has had a key.
-    fn end_key(&mut self) {
-        let chunk = &mut self.chunk;
-        if !chunk.key_ends.is_empty() || !chunk.keys.is_empty() {
-            chunk.key_ends.push(chunk.keys.len() as u64);
-        }
-    }
-}
-
-/// The numbers of names in a dictionary.
-#[derive(Clone, Debug)]
-struct Numbers {
-    numbers: HashMap<Box<str>, u32, foldhash::fast::RandomState>,
-    /// Numbers given lately, one for each value of a weak hash. One whose name is another is of no use.
-    recent: [u32; 1 << RECENT_BITS],
-}
-
-const RECENT_BITS: u32 = 8;
-
-impl Default for Numbers {
-    fn default() -> Self {
-        Numbers {
-            numbers: HashMap::default(),
-            recent: [0; 1 << RECENT_BITS],
-        }
+    /// The chunk with all rows that were added since it was begun; the names of the streams and types
+    /// are those of their numbers.
+    pub fn finish<N: AsRef<str>>(
+        &mut self,
+        stream: impl FnMut(u32) -> N,
+        r#type: impl FnMut(u32) -> N,
+    ) -> Chunk {
+        let mut chunk = std::mem::take(&mut self.chunk);
+        (chunk.stream_names, chunk.stream_ends) = self.streams.names(stream);
+        (chunk.type_names, chunk.type_ends) = self.types.names(r#type);
+        chunk
     }
 }
 
-/// A weak hash of a name: names that are numbered differ most often at their ends.
-fn slot_of(name: &[u8]) -> usize {
-    let end = match name.last_chunk::<8>() {
-        Some(end) => u64::from_le_bytes(*end),
-        None => name.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)),
-    };
-    (end.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - RECENT_BITS)) as usize
+/// The names of a chunk, by their numbers elsewhere.
+#[derive(Clone, Debug, Default)]
+struct Dictionary {
+    /// One more than where a number is in the dictionary; 0 for those that are not there.
+    places: Vec<u32>,
+    /// The numbers in the dictionary, in the order in which they came.
+    numbers: Vec<u32>,
 }
 
-impl Numbers {
-    /// The number of `name`, which becomes the next one where it is new.
-    fn of(&mut self, name: &str, names: &mut Vec<u8>, ends: &mut Vec<u64>) -> u32 {
-        let slot = slot_of(name.as_bytes());
-        let recent = self.recent[slot];
-        if (recent as usize) < ends.len() && part(names, ends, recent as usize) == name.as_bytes() {
-            return recent;
+impl Dictionary {
+    /// Where `number` is in the dictionary: at its end, where it is new.
+    #[inline]
+    fn place(&mut self, number: u32) -> u32 {
+        match self.places.get(number as usize) {
+            Some(place) if *place > 0 => place - 1,
+            _ => self.add(number),
         }
-        let number = match self.numbers.get(name) {
-            Some(number) => *number,
-            None => {
-                let number = u32::try_from(ends.len())
-                    .expect("an epoch holds fewer than 2^32 records, so fewer names");
-                names.extend_from_slice(name.as_bytes());
-                ends.push(names.len() as u64);
-                self.numbers.insert(name.into(), number);
-                number
-            }
-        };
-        self.recent[slot] = number;
-        number
+    }
+
+    #[cold]
+    fn add(&mut self, number: u32) -> u32 {
+        let place = u32::try_from(self.numbers.len())
+            .expect("an epoch holds fewer than 2^32 records, so fewer names");
+        let at = number as usize;
+        if at >= self.places.len() {
+            self.places.resize(at + 1, 0);
+        }
+        self.places[at] = place + 1;
+        self.numbers.push(number);
+        place
+    }
+
+    /// All names one after the other, and where each ends.
+    fn names<N: AsRef<str>>(&self, mut name: impl FnMut(u32) -> N) -> (Vec<u8>, Vec<u64>) {
+        let (mut names, mut ends) = (Vec::new(), Vec::with_capacity(self.numbers.len()));
+        for &number in &self.numbers {
+            names.extend_from_slice(name(number).as_ref().as_bytes());
+            ends.push(names.len() as u64);
+        }
+        (names, ends)
+    }
+
+    fn clear(&mut self) {
+        for number in self.numbers.drain(..) {
+            self.places[number as usize] = 0;
+        }
     }
 }

@@ -10,43 +10,48 @@ const BINDING: u64 = 0x5eed;
 
 /// Chunks of all kinds: none of one column, some of another, lengths that 8 does not divide.
 fn samples() -> Vec<Chunk> {
-    let empty = Chunk::builder(7, 3).finish();
-    let mut events = Chunk::builder(u64::MAX, 0);
-    for (nth, stream) in ["", "é", "a", "é", "", "stream with a longer name"]
-        .iter()
-        .enumerate()
-    {
-        events.push_event(&EventRow {
+    let mut columns = ChunkBuilder::default();
+    columns.begin(7, 3, 0);
+    let empty = columns.finish(|_| "", |_| "");
+    // Numbers are whatever the caller's are: those of the dictionary follow the order of reading.
+    let streams = ["a", "", "stream with a longer name", "é"];
+    let types = ["CRM_Sync", "Paid"];
+    columns.begin(u64::MAX, 0, 6);
+    for (nth, stream) in [1, 3, 0, 3, 1, 2].into_iter().enumerate() {
+        columns.push_event(&EventRow {
             id: i64::MIN + nth as i64,
             time: EventTime(i64::MAX - nth as i64),
             print: nth as u64,
             stream,
-            r#type: if nth % 2 == 0 { "Paid" } else { "CRM_Sync" },
+            r#type: u32::from(nth % 2 == 0),
             flags: [HAS_VALID | VALID, HAS_VALID, LINE_BREAK][nth % 3],
             key: b"",
         });
     }
-    let mut faults = Chunk::builder(8, 0);
-    faults.push_fault(3, "no \"event_id\"");
-    faults.push_fault(0, "");
-    faults.push_fault(255, "ünïcode");
-    let mut mixed = Chunk::builder(9, 1000);
+    let events = columns.finish(|at| streams[at as usize], |at| types[at as usize]);
+    columns.begin(8, 0, 3);
+    columns.push_fault(3, "no \"event_id\"");
+    columns.push_fault(0, "");
+    columns.push_fault(255, "ünïcode");
+    let faults = columns.finish(|_| "", |_| "");
+    columns.begin(9, 1000, 13);
     for nth in 0..13_u8 {
         match nth % 4 {
-            1 => mixed.push_fault(nth, "a fault"),
-            _ => mixed.push_event(&EventRow {
+            1 => columns.push_fault(nth, "a fault"),
+            _ => columns.push_event(&EventRow {
                 id: i64::from(nth),
                 time: EventTime(-1),
                 print: 1 << nth,
-                stream: "s",
-                r#type: "T",
+                stream: 0,
+                r#type: 0,
                 flags: VALID,
                 // The first rows have none.
                 key: &b"key-of-it"[..if nth < 5 { 0 } else { usize::from(nth) % 9 }],
             }),
         }
     }
-    vec![empty, events.finish(), faults.finish(), mixed.finish()]
+    let mixed = columns.finish(|_| "s", |_| "T");
+    vec![empty, events, faults, mixed]
 }
 
 struct Cache {
@@ -146,18 +151,19 @@ fn rows_say_what_was_pushed() {
 
 #[test]
 fn pushed_flags_make_no_fault() {
-    let mut chunk = Chunk::builder(0, 0);
+    let mut chunk = ChunkBuilder::default();
+    chunk.begin(0, 0, 1);
     chunk.push_event(&EventRow {
         id: 1,
         time: EventTime(1),
         print: 1,
-        stream: "",
-        r#type: "",
+        stream: 0,
+        r#type: 0,
         flags: 255,
         key: b"",
     });
     assert_eq!((chunk.len(), chunk.is_empty()), (1, false));
-    assert_eq!(chunk.finish().flags(0), !FAULT);
+    assert_eq!(chunk.finish(|_| "", |_| "").flags(0), !FAULT);
 }
 
 #[test]
@@ -280,7 +286,8 @@ fn a_cache_is_replaced_whole() {
 
 #[test]
 fn a_hundred_thousand_rows_on_another_thread() {
-    let mut chunk = Chunk::builder(1, 0);
+    let mut chunk = ChunkBuilder::default();
+    chunk.begin(1, 0, 100_001);
     for nth in 0..100_001_i64 {
         if nth % 1000 == 0 {
             chunk.push_fault(1, &format!("fault {nth}"));
@@ -290,13 +297,16 @@ fn a_hundred_thousand_rows_on_another_thread() {
             id: nth,
             time: EventTime(nth * 1_000_000),
             print: (nth as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
-            stream: &format!("stream-{}", nth / 10 % 777),
-            r#type: ["A", "B", "C"][nth as usize % 3],
+            stream: (nth / 10 % 777) as u32,
+            r#type: (nth % 3) as u32,
             flags: VALID,
             key: format!("key {nth}").as_bytes(),
         });
     }
-    let chunk = chunk.finish();
+    let chunk = chunk.finish(
+        |number| format!("stream-{number}"),
+        |number| ["A", "B", "C"][number as usize].to_owned(),
+    );
     let cache = cache();
     write(&cache.path, BINDING, std::slice::from_ref(&chunk)).unwrap();
     let loaded = Loaded::open(&cache.path, BINDING).unwrap().unwrap();
