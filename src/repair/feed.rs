@@ -26,6 +26,9 @@ const MOST_IN_FLIGHT: usize = 256;
 const LEAST_IN_FLIGHT: usize = 3;
 /// Between those, records that may be under way.
 const RECORDS_IN_FLIGHT: usize = 64 << 10;
+/// The same with a journal: those that wait for the disk are not to keep the workers waiting, and the
+/// thread that writes them gets its turn only beside theirs.
+const JOURNALED_IN_FLIGHT: usize = 128 << 10;
 /// How long a worker with nothing to do waits before it looks again, where no bell rings: nobody
 /// rings for a signal, or when the time of a replayed epoch has come.
 const IDLE: Duration = Duration::from_millis(1);
@@ -66,9 +69,9 @@ struct UnderWay {
 }
 
 impl UnderWay {
-    fn is_full(&self) -> bool {
+    fn is_full(&self, most_records: usize) -> bool {
         let epochs = self.uncommitted.len();
-        epochs >= MOST_IN_FLIGHT || epochs >= LEAST_IN_FLIGHT && self.records >= RECORDS_IN_FLIGHT
+        epochs >= MOST_IN_FLIGHT || epochs >= LEAST_IN_FLIGHT && self.records >= most_records
     }
 }
 
@@ -78,6 +81,10 @@ impl Feeder<'_> {
         let mut under_way = UnderWay::default();
         let mut turn = 0;
         let mut ended = false;
+        let most_records = match self.journaling {
+            Some(_) => JOURNALED_IN_FLIGHT,
+            None => RECORDS_IN_FLIGHT,
+        };
         let office = Rc::clone(&self.office);
         let ear = office.cutter.bell().listen();
         while !office.halt.has_failed() {
@@ -87,7 +94,7 @@ impl Feeder<'_> {
             (self.each_round)();
             self.let_leave(&mut under_way);
             self.acknowledge(&mut under_way);
-            if under_way.is_full() {
+            if under_way.is_full(most_records) {
                 worker.step_or_park(Some(IDLE));
                 continue;
             }
