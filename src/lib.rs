@@ -49,6 +49,7 @@ pub mod pcollection;
 pub mod pipeline;
 pub mod prelude;
 pub mod repair;
+mod room;
 pub mod runtime;
 pub mod testing;
 pub mod time;

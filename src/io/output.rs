@@ -10,9 +10,10 @@ use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use super::lock;
+use crate::room::Room;
 use crate::{Error, Result};
 
 /// One destination of lines; clones write to the same one.
@@ -37,7 +38,24 @@ struct Regular {
     file: File,
     /// Held while a piece is written. File systems let one writer at a time into a file, and others
     /// burn their time at the door; here they can see that it is shut.
-    turn: Mutex<()>,
+    turn: Mutex<Turn>,
+}
+
+/// What whoever writes to a file has.
+#[derive(Debug, Default)]
+struct Turn {
+    room: Room,
+    /// Whether other processes write to it, too.
+    is_shared: bool,
+}
+
+impl Drop for Regular {
+    fn drop(&mut self) {
+        let turn = self.turn.get_mut();
+        let Turn { room, .. } = turn.unwrap_or_else(PoisonError::into_inner);
+        // Room that stays is lost until the file is written anew, and nothing else.
+        let _ = room.give_back(&self.file);
+    }
 }
 
 /// A writer that takes bytes only one after the other.
@@ -88,6 +106,13 @@ impl Output {
             label: label.into(),
             target,
         })
+    }
+
+    /// Says that other processes write to it, too.
+    pub fn share(&self) {
+        if let Target::File(regular) = &self.target {
+            lock(&regular.turn).is_shared = true;
+        }
     }
 
     /// Standard output, of whose lines the first `written` bytes were written by an earlier run.
@@ -167,12 +192,16 @@ impl Output {
         }
         let written = match &self.target {
             Target::File(regular) => {
-                let _turn = match regular.turn.try_lock() {
+                let mut turn = match regular.turn.try_lock() {
                     Ok(turn) => turn,
                     Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
                     Err(TryLockError::WouldBlock) if waits => lock(&regular.turn),
                     Err(TryLockError::WouldBlock) => return Ok(false),
                 };
+                if !turn.is_shared {
+                    let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+                    turn.room.reach(&regular.file, offset + bytes as u64);
+                }
                 write_all_at(&regular.file, pieces, offset)
             }
             Target::Taker(taker) => taker(&joined(pieces), offset),
@@ -297,6 +326,29 @@ mod tests {
         drop(turn);
         assert!(try_write(b"before ", 0));
         assert_eq!(std::fs::read(&path).unwrap(), b"before after");
+    }
+
+    #[test]
+    fn an_output_that_is_done_takes_no_more_room_than_its_bytes() {
+        use std::os::unix::fs::MetadataExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        let bytes = vec![b'a'; 3 << 20];
+        for keep in [Some(0), Some(bytes.len() as u64), None] {
+            let output = Output::file(&path, keep).unwrap();
+            let second = output.clone();
+            output.write_at(&bytes, 0).unwrap();
+            drop(output);
+            // What comes late lies before the end.
+            second.write_at(b"b", 1).unwrap();
+            drop(second);
+            let metadata = std::fs::metadata(&path).unwrap();
+            assert_eq!(metadata.len(), bytes.len() as u64);
+            let most = metadata.len() + (64 << 10);
+            assert!(metadata.blocks() * 512 < most, "{metadata:?}");
+        }
+        assert!(std::fs::read(&path).unwrap().starts_with(b"aba"));
     }
 
     #[test]

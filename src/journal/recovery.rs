@@ -90,6 +90,8 @@ pub(super) fn recover(
         Some(standing) => {
             if let Some(segment) = found.segments.last() {
                 let name = &segment.name;
+                // A run that was killed may have left room behind it.
+                let _ = storage.settle(name);
                 storage
                     .sync(name)
                     .and_then(|()| storage.sync_folder())

@@ -27,6 +27,11 @@ pub trait Storage: Send + Sync + Debug {
     /// Writes at the end of a file, which is created where there is none.
     fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
+    /// Gives back the room that was taken ahead for a file, to which nobody appends for now.
+    fn settle(&self, _name: &str) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Cuts a file to a length.
     fn truncate(&self, name: &str, length: u64) -> io::Result<()>;
 

@@ -19,7 +19,7 @@ use crate::{Epoch, Error, Result};
 /// Entries that wait for the disk take at most about this many bytes.
 const WAITING_BYTES_MAX: u64 = 64 << 20;
 
-/// Payloads from this length on are written from where they are, not copied together.
+/// Parts of payloads from this length on are written from where they are, not copied together.
 const COPIED_BYTES_MAX: usize = 256 << 10;
 
 /// How a journal is written.
@@ -354,6 +354,7 @@ impl Writer {
             shared.settled.notify_all();
             shared.wake();
         }
+        self.settle();
         self.stats
     }
 
@@ -409,6 +410,7 @@ impl Writer {
 
     fn rotate(&mut self) -> Result<()> {
         self.sync()?;
+        self.settle();
         self.segment += 1;
         self.segment_bytes = start_segment(
             &*self.storage,
@@ -438,6 +440,12 @@ impl Writer {
         self.storage
             .append(&name, bytes)
             .map_err(|err| failed(&*self.storage, &format!("write {name:?}"), err))
+    }
+
+    /// Nothing is appended to this segment for now.
+    fn settle(&self) {
+        // Room that stays taken is lost, and nothing else.
+        let _ = self.storage.settle(&segment_name(self.segment));
     }
 
     /// Makes durable what was appended.

@@ -140,6 +140,9 @@ impl Journaling {
             if let Err(error) = lay_marks(&journal, &outputs, &folder, &received) {
                 *unmarked.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
+            // The outputs first: with the journal goes what keeps other runs away from them.
+            drop(outputs);
+            drop(journal);
         });
         Journaling {
             journal,
@@ -349,6 +352,17 @@ impl Journaling {
             columns.caching.finish(self.journal.segment());
         }
         Ok(())
+    }
+}
+
+impl Drop for Journaling {
+    fn drop(&mut self) {
+        let marker = self.marker.get_mut();
+        if let Some(marker) = marker.unwrap_or_else(PoisonError::into_inner).take() {
+            drop(marker.marks);
+            // Whoever wants to know how it went calls `finish`.
+            let _ = marker.thread.join();
+        }
     }
 }
 

@@ -54,9 +54,13 @@ pub fn open_outputs(
         let outputs = &mut outputs[sink as usize];
         if to_file {
             let output = Output::file(&path, fresh.then_some(lengths[sink as usize]))?;
-            if options.cluster.is_some() && !output.is_regular_file() {
-                let message = format!("several processes cannot write to \"{}\"", path.display());
-                return Err(Error::usage(message).with_hint("it is not a regular file"));
+            if options.cluster.is_some() {
+                if !output.is_regular_file() {
+                    let message =
+                        format!("several processes cannot write to \"{}\"", path.display());
+                    return Err(Error::usage(message).with_hint("it is not a regular file"));
+                }
+                output.share();
             }
             outputs.push(output);
         } else if fresh {

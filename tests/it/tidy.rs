@@ -74,14 +74,15 @@ fn nothing_is_left_half_done() {
 }
 
 /// Each module of `src`, and the other modules that it may use.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("error", &[]),
     ("time", &[]),
     ("windowing", &["time"]),
     ("operators", &["time"]),
     ("event", &["error", "time"]),
-    ("journal", &["error", "time", "event"]),
-    ("io", &["error", "time"]),
+    ("room", &[]),
+    ("journal", &["error", "time", "event", "room"]),
+    ("io", &["error", "time", "room"]),
     ("ops", &["error", "time"]),
     (
         "pipeline",

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Lock, Storage};
+use crate::room::{self, Room};
 use crate::{Error, Result};
 
 const LOCK: &str = "lock";
@@ -18,7 +19,16 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    open: Mutex<Option<(String, File)>>,
+    open: Mutex<Option<Opened>>,
+}
+
+/// The file that was last appended to.
+#[derive(Debug)]
+struct Opened {
+    name: String,
+    file: File,
+    length: u64,
+    room: Room,
 }
 
 impl Folder {
@@ -57,13 +67,13 @@ impl Folder {
             .with_hint("name a folder; it is created where there is none")
     }
 
-    fn open(&self) -> MutexGuard<'_, Option<(String, File)>> {
+    fn open(&self) -> MutexGuard<'_, Option<Opened>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn forget(&self, name: &str) {
         let mut open = self.open();
-        if open.as_ref().is_some_and(|(opened, _)| opened == name) {
+        if open.as_ref().is_some_and(|opened| opened.name == name) {
             *open = None;
         }
     }
@@ -114,15 +124,37 @@ impl Storage for Folder {
 
     fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut open = self.open();
-        let file = match open.take() {
-            Some((opened, file)) if opened == name => file,
-            _ => OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(self.path.join(name))?,
+        let opened = match open.take() {
+            Some(opened) if opened.name == name => opened,
+            _ => {
+                let file = OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .open(self.path.join(name))?;
+                Opened {
+                    name: name.to_owned(),
+                    length: file.metadata()?.len(),
+                    file,
+                    room: Room::default(),
+                }
+            }
         };
-        let (_, file) = open.insert((name.to_owned(), file));
-        file.write_all(bytes)
+        let opened = open.insert(opened);
+        let length = opened.length + bytes.len() as u64;
+        opened.room.reach(&opened.file, length);
+        opened.file.write_all(bytes)?;
+        opened.length = length;
+        Ok(())
+    }
+
+    fn settle(&self, name: &str) -> io::Result<()> {
+        match &mut *self.open() {
+            Some(opened) if opened.name == name => {
+                opened.room = Room::default();
+                room::give_back(&opened.file)
+            }
+            _ => room::give_back(&OpenOptions::new().write(true).open(self.path.join(name))?),
+        }
     }
 
     fn truncate(&self, name: &str, length: u64) -> io::Result<()> {
@@ -138,7 +170,7 @@ impl Storage for Folder {
 
     fn sync(&self, name: &str) -> io::Result<()> {
         match &*self.open() {
-            Some((opened, file)) if opened == name => file.sync_data(),
+            Some(opened) if opened.name == name => opened.file.sync_data(),
             _ => File::open(self.path.join(name))?.sync_data(),
         }
     }
@@ -191,5 +223,38 @@ impl Storage for Folder {
 
     fn place(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_settled_file_takes_no_more_room_than_its_bytes() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::new(place.path());
+        let bytes = vec![7; 600 << 10];
+        let path = place.path().join("a");
+        // As a run does that goes on where another ended.
+        for run in 1..=2_u64 {
+            for _ in 0..5 {
+                folder.append("a", &bytes).unwrap();
+            }
+            if run == 2 {
+                // Nobody has given back what was taken before.
+                folder.forget("a");
+            }
+            folder.settle("a").unwrap();
+            let metadata = fs::metadata(&path).unwrap();
+            assert_eq!(metadata.len(), run * 5 * bytes.len() as u64);
+            let most = metadata.len() + (64 << 10);
+            assert!(metadata.blocks() * 512 < most, "{metadata:?}");
+            folder.forget("a");
+        }
+        let written = fs::read(&path).unwrap();
+        assert!(written.iter().all(|byte| *byte == 7));
     }
 }
